@@ -1,0 +1,302 @@
+"""Device: what is found on recorded machines, and one sentence where nothing can be used."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from fixtures import device as device_module
+from fixtures.device import (
+    Device,
+    NoUsableGpu,
+    NvmlUnavailable,
+    align_with_torch,
+    detect,
+    detect_cpu,
+    detect_gpu,
+    find_gpu,
+    gpu_present,
+    nvml_session,
+    nvml_value,
+)
+
+H200, L4 = "GPU-11111111-aaaa", "GPU-22222222-bbbb"
+
+
+class NVMLError(Exception):
+    pass
+
+
+class FakeNvml:
+    """pynvml with the answers of a machine with an H200 and an L4, in PCI order."""
+
+    NVMLError = NVMLError
+
+    def __init__(self):
+        self.names = {H200: "NVIDIA H200", L4: "NVIDIA L4"}
+        self.limits_mw = {H200: 700_000, L4: 72_000}
+        self.sessions = 0
+        self.fails_at = None
+
+    def __getattribute__(self, name):
+        if name == object.__getattribute__(self, "fails_at"):
+            raise NVMLError("Driver Not Loaded")
+        return object.__getattribute__(self, name)
+
+    def nvmlInit(self):
+        self.sessions += 1
+
+    def nvmlShutdown(self):
+        self.sessions -= 1
+
+    def nvmlDeviceGetCount(self):
+        return len(self.names)
+
+    def nvmlDeviceGetHandleByIndex(self, index):
+        return list(self.names)[index]
+
+    def nvmlDeviceGetUUID(self, handle):
+        return handle
+
+    def nvmlDeviceGetName(self, handle):
+        return self.names[handle]
+
+    def nvmlDeviceGetMemoryInfo(self, handle):
+        return SimpleNamespace(total=150_754_820_096)
+
+    def nvmlSystemGetDriverVersion(self):
+        return "580.159.04"
+
+    def nvmlDeviceGetEnforcedPowerLimit(self, handle):
+        if self.limits_mw[handle] is None:
+            raise NVMLError("Not Supported")
+        return self.limits_mw[handle]
+
+    def nvmlDeviceGetCudaComputeCapability(self, handle):
+        return [9, 0]
+
+
+@pytest.fixture
+def nvml(monkeypatch):
+    fake = FakeNvml()
+    monkeypatch.setitem(sys.modules, "pynvml", fake)
+    monkeypatch.setattr(device_module, "gpu_present", lambda: True)
+    monkeypatch.setattr(device_module, "_torch_lacks_cuda", lambda: False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return fake
+
+
+def test_gpu_is_described_as_nvml_gives_it(nvml):
+    assert find_gpu() == Device(
+        kind="cuda",
+        name="NVIDIA H200",
+        memory_bytes=150_754_820_096,
+        index=0,
+        uuid=H200,
+        driver="580.159.04",
+        power_limit_w=700.0,
+        compute_capability=(9, 0),
+    )
+    assert nvml.sessions == 0
+
+
+def test_gpu_key_is_name_driver_major_and_power_limit(nvml):
+    assert find_gpu().key == "nvidia-h200-driver-580-700w"
+    assert find_gpu().torch_device == "cuda:0"
+
+
+def test_unsupported_power_limit_is_unknown_and_not_zero(nvml):
+    nvml.limits_mw[H200] = None
+    assert find_gpu().power_limit_w is None
+    assert find_gpu().key == "nvidia-h200-driver-580"
+
+
+@pytest.mark.parametrize(
+    ("visible", "uuid"), [("0", H200), ("1", L4), ("1,0", L4), (L4, L4), ("GPU-2222", L4)]
+)
+def test_visible_devices_choose_by_index_and_by_uuid(nvml, monkeypatch, visible, uuid):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    found = find_gpu()
+    assert (found.uuid, found.index) == (uuid, 0)
+
+
+@pytest.mark.parametrize("visible", ["", "-1", "7", "GPU-9", "none"])
+def test_hidden_gpus_are_no_gpu(nvml, monkeypatch, visible):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with pytest.raises(NoUsableGpu, match=rf"^CUDA_VISIBLE_DEVICES='{visible}' hides every GPU"):
+        find_gpu()
+    assert detect_gpu() is None
+
+
+def test_machine_without_a_driver_has_no_gpu(monkeypatch):
+    monkeypatch.setattr(device_module, "gpu_present", lambda: False)
+    with pytest.raises(NoUsableGpu, match=r"^no NVIDIA driver is present on this machine$"):
+        detect("gpu")
+    assert detect(None).kind == "cpu"
+
+
+def test_nvml_that_does_not_answer_is_one_sentence(nvml):
+    nvml.fails_at = "nvmlInit"
+    with pytest.raises(NoUsableGpu, match=r"present but NVML does not answer: Driver Not Loaded$"):
+        detect("gpu")
+
+
+def test_nvml_that_fails_later_is_one_sentence(nvml):
+    nvml.fails_at = "nvmlDeviceGetName"
+    with pytest.raises(NoUsableGpu, match=r"present but NVML fails: Driver Not Loaded$"):
+        detect("gpu")
+    assert nvml.sessions == 0
+
+
+def test_missing_nvidia_ml_py_is_one_sentence(nvml, monkeypatch):
+    real = builtins.__import__
+
+    def refuse(name, *rest):
+        if name == "pynvml":
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(NoUsableGpu, match="present but NVML cannot be read: nvidia-ml-py is not"):
+        detect("gpu")
+    with pytest.raises(NvmlUnavailable, match="nvidia-ml-py is not installed"), nvml_session():
+        pass
+
+
+def test_torch_built_for_the_cpu_cannot_use_a_gpu(nvml, monkeypatch):
+    monkeypatch.setattr(device_module, "_torch_lacks_cuda", lambda: True)
+    with pytest.raises(NoUsableGpu, match="the installed torch has no CUDA support"):
+        detect("gpu")
+
+
+@pytest.mark.parametrize(
+    ("line", "lacks"),
+    [("cuda: Optional[str] = None", True), ("cuda: Optional[str] = '13.0'", False)],
+)
+def test_cuda_support_is_read_from_torchs_version_file(monkeypatch, tmp_path, line, lacks):
+    (tmp_path / "version.py").write_text(f"__version__ = '2'\n{line}\nhip = None\n")
+    found = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: found)
+    assert device_module._torch_lacks_cuda() is lacks
+
+
+def test_machine_with_a_driver_and_no_card_has_no_gpu(nvml):
+    nvml.names.clear()
+    with pytest.raises(NoUsableGpu, match="NVML finds no GPU"):
+        find_gpu()
+
+
+def test_best_device_is_the_gpu_and_the_cpu_tier_stays_on_the_cpu(nvml):
+    assert detect(None).kind == "cuda"
+    assert detect("cpu").kind == "cpu"
+
+
+def test_query_a_driver_lacks_or_refuses_is_none():
+    fake = FakeNvml()
+    fake.limits_mw[L4] = None
+    assert nvml_value(fake, "nvmlDeviceGetSomethingNew", L4) is None
+    assert nvml_value(fake, "nvmlDeviceGetEnforcedPowerLimit", L4) is None
+    assert nvml_value(fake, "nvmlDeviceGetEnforcedPowerLimit", H200) == 700_000
+
+
+def test_torch_index_is_found_by_uuid(nvml, monkeypatch):
+    order = [L4.removeprefix("GPU-"), H200.removeprefix("GPU-")]  # torch gives no prefix
+    cuda = SimpleNamespace(
+        device_count=lambda: 2,
+        get_device_properties=lambda index: SimpleNamespace(uuid=order[index]),
+    )
+    found = find_gpu()
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    assert align_with_torch(found).index == 1
+    order[1] = "33333333"
+    with pytest.raises(NoUsableGpu, match=r"NVML shows NVIDIA H200 .* but torch cannot use it"):
+        align_with_torch(found)
+
+
+CPUINFO = """\
+processor\t: {n}
+vendor_id\t: GenuineIntel
+cpu family\t: 6
+model\t\t: 143
+model name\t: Intel(R) Xeon(R) Platinum 8480C
+physical id\t: 0
+core id\t\t: {core}
+flags\t\t: fpu avx2 avx512f avx512_bf16 amx_bf16
+"""
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    """Two physical cores of two hardware threads each, all of them allowed."""
+    (tmp_path / "proc").mkdir()
+    blocks = [CPUINFO.format(n=n, core=n % 2) for n in range(4)]
+    (tmp_path / "proc" / "cpuinfo").write_text("\n".join(blocks))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3}, raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    return tmp_path
+
+
+def test_cpu_is_named_with_its_numbers_and_threads(host):
+    found = detect_cpu(host)
+    assert found.name == "Intel Xeon Platinum 8480C family 6 model 143"
+    assert found.key == "intel-xeon-platinum-8480c-family-6-model-143-2-threads"
+    assert {"avx512_bf16", "amx_bf16"} <= found.flags
+    assert found.torch_device == "cpu"
+
+
+def test_threads_are_physical_cores_unless_told(host, monkeypatch):
+    assert detect_cpu(host).threads == 2
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 2})  # both on core 0
+    assert detect_cpu(host).threads == 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "3,1")
+    assert detect_cpu(host).threads == 3
+
+
+def test_loaded_torch_knows_its_threads_best(host, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(get_num_threads=lambda: 5))
+    assert detect_cpu(host).threads == 5
+
+
+def test_memory_is_the_control_groups_where_that_is_lower(host):
+    physical = detect_cpu(host).memory_bytes
+    limit = host / "sys" / "fs" / "cgroup" / "memory.max"
+    limit.parent.mkdir(parents=True)
+    limit.write_text("max\n")
+    assert detect_cpu(host).memory_bytes == physical
+    limit.write_text("1048576\n")
+    assert detect_cpu(host).memory_bytes == 1048576
+
+
+def test_host_without_cpuinfo_still_has_a_name(tmp_path, host):
+    found = detect_cpu(tmp_path / "elsewhere")
+    assert found.name
+    assert found.threads == 4
+
+
+@pytest.mark.parametrize("path", ["dev/nvidiactl", "proc/driver/nvidia/version", "dev/dxg"])
+def test_driver_paths_show_a_gpu(tmp_path, path):
+    assert not gpu_present(tmp_path)
+    (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / path).touch()
+    assert gpu_present(tmp_path)
+
+
+def test_description_is_plain_json(nvml, host):
+    import json
+
+    assert json.loads(json.dumps(find_gpu().describe()))["compute_capability"] == [9, 0]
+    described = json.loads(json.dumps(detect_cpu(host).describe()))
+    assert described["flags"] == ["amx_bf16", "avx2", "avx512_bf16", "avx512f", "fpu"]
+    assert described["key"].endswith("2-threads")
+
+
+def test_incomplete_devices_are_refused():
+    with pytest.raises(ValueError, match="a CPU device needs its number of threads"):
+        Device(kind="cpu", name="a", memory_bytes=1)
+    with pytest.raises(ValueError, match="a GPU device needs its index and UUID"):
+        Device(kind="cuda", name="a", memory_bytes=1)
