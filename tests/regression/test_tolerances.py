@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from fixtures.regression.tolerances import TOLERANCES, UnknownTolerance, find_tolerance
+
+
+@pytest.mark.parametrize("technique", TOLERANCES)
+def test_every_tolerance_names_its_source(technique):
+    assert len(find_tolerance(technique, "tiny").source) > 10
+
+
+def test_large_models_lose_less_to_int8():
+    # Dettmers 2022, table 1: 1.0070 at 125M, 1.0013 at 1.3B.
+    assert find_tolerance("int8", "published", 124_000_000).ppl_ratio == 1.007
+    assert find_tolerance("int8", "published", 1_300_000_000).ppl_ratio == 1.0015
+
+
+def test_tiny_models_are_held_closer():
+    assert find_tolerance("nf4", "tiny").kl_nats == 2e-3
+    assert find_tolerance("nf4", "published").kl_nats == 0.05
+
+
+def test_nats_of_composed_techniques_add():
+    both = find_tolerance("nf4+flash", "published")
+    assert both.log_ppl_nats == pytest.approx(math.log(1.05) + math.log(1.0005))
+    assert both.kl_nats == pytest.approx(0.0501)
+    assert both.top1 == pytest.approx(0.89)
+    assert both.rouge_ratio == pytest.approx(0.96)
+
+
+def test_bound_that_one_part_lacks_is_not_judged():
+    both = find_tolerance("lora+nf4", "published")
+    assert both.kl_nats is None
+    assert both.ppl_ratio == pytest.approx(1.05)
+    assert find_tolerance("pruned-50+nf4", "published").log_ppl_nats is None
+
+
+def test_unknown_technique_is_refused_with_the_nearest():
+    with pytest.raises(UnknownTolerance, match=r"'nf4x' \(near: nf4"):
+        find_tolerance("nf4x", "tiny")
