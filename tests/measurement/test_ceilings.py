@@ -1,0 +1,63 @@
+"""Ceilings and canary: rates of work that is known, and settings left as they were."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+
+from fixtures.measurement import canary, ceilings
+from fixtures.measurement.canary import compare_canaries, time_canary
+from fixtures.measurement.ceilings import cache_bytes, measure_ceilings
+from fixtures.measurement.clock import time_repeated
+
+
+@pytest.fixture
+def instant(monkeypatch):
+    """Every round takes a tenth of a second by the script, whatever the machine does."""
+
+    def scripted(device, action, rounds):
+        action()
+        return [0.1] * rounds
+
+    monkeypatch.setattr(ceilings, "time_repeated", scripted)
+    monkeypatch.setattr(canary, "time_repeated", scripted)
+
+
+def test_rates_are_work_over_time(instant, cpu):
+    # Memory of 1 GiB allows buffers of 64 MiB.
+    found = measure_ceilings(cpu)
+    assert found.bytes_per_s == 2 * 64 * 2**20 / 0.1
+    assert found.flops_per_s == {name: 2 * 2048**3 / 0.1 for name in ("float32", "bfloat16")}
+
+
+def test_measuring_leaves_the_fp32_precision_as_it_was(instant, cpu):
+    before = torch.backends.cuda.matmul.fp32_precision
+    measure_ceilings(cpu)
+    assert torch.backends.cuda.matmul.fp32_precision == before
+
+
+def test_cache_is_the_largest_level(cpu, tmp_path):
+    for index, size in enumerate(["48K", "2048K", "32M"]):
+        file = tmp_path / f"sys/devices/system/cpu/cpu0/cache/index{index}/size"
+        file.parent.mkdir(parents=True)
+        file.write_text(f"{size}\n")
+    assert cache_bytes(cpu, tmp_path) == 32 * 2**20
+    assert cache_bytes(cpu, tmp_path / "elsewhere") == 0
+
+
+def test_rounds_are_timed_one_by_one_after_a_warm_up(cpu):
+    calls = []
+    times_s = time_repeated(cpu, lambda: (calls.append(1), time.sleep(0.02)), 3)
+    assert len(calls) == 4
+    assert times_s == [pytest.approx(0.02, rel=0.5)] * 3
+
+
+def test_canary_times_three_loads(instant, cpu):
+    assert time_canary(cpu) == {"matmul_s": 0.1, "copy_s": 0.1, "dispatch_s": 0.1}
+
+
+def test_canary_ratio_says_how_much_slower_the_machine_became():
+    ratios = compare_canaries({"matmul_s": 0.1, "copy_s": 0.2}, {"matmul_s": 0.11, "copy_s": 0.2})
+    assert ratios == {"matmul_s": pytest.approx(1.1), "copy_s": 1.0}
