@@ -14,8 +14,8 @@ def test_every_tolerance_names_its_source(technique):
 
 def test_large_models_lose_less_to_int8():
     # Dettmers 2022, table 1: 1.0070 at 125M, 1.0013 at 1.3B.
-    assert find_tolerance("int8", "published", 124_000_000).ppl_ratio == 1.007
-    assert find_tolerance("int8", "published", 1_300_000_000).ppl_ratio == 1.0015
+    assert find_tolerance("int8", "published", parameters=124_000_000).ppl_ratio == 1.007
+    assert find_tolerance("int8", "published", parameters=1_300_000_000).ppl_ratio == 1.0015
 
 
 def test_tiny_models_are_held_closer():
@@ -41,3 +41,8 @@ def test_bound_that_one_part_lacks_is_not_judged():
 def test_unknown_technique_is_refused_with_the_nearest():
     with pytest.raises(UnknownTolerance, match=r"'nf4x' \(near: nf4"):
         find_tolerance("nf4x", "tiny")
+
+
+def test_bounds_measured_on_summarisers_do_not_bind_a_prose_model():
+    assert find_tolerance("pruned-50", "tiny").kl_nats == 5e-2
+    assert find_tolerance("pruned-50", "tiny", "prose").kl_nats is None
