@@ -116,7 +116,8 @@ def test_hub_out_of_reach_is_found_out_and_remembered(monkeypatch, cache, cpu):
         weights = resolve_weights(MODELS["gemma-2b"], "published", "auto", cpu)
         assert weights.kind == "seeded"
         assert weights.reason == (
-            "google/gemma-2b is not in the local cache and the hub refuses it (ConnectionError)"
+            "google/gemma-2b is not in the local cache and the hub refuses it (ConnectionError),"
+            " and fitting needs a GPU"
         )
     assert len(asked) == 1
     assert MODELS["gemma-2b"].revision in asked[0]

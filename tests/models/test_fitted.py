@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from fixtures.device import Device
+from fixtures.models import fitted
+from fixtures.models.fitted import FITS, Fit, FitError, ensure_fitted, find_shortage, fitted_folder
+from fixtures.models.registry import MODELS
+from fixtures.models.training import Recipe
+from fixtures.models.weights import (
+    CheckpointError,
+    Weights,
+    load_model,
+    load_tokenizer,
+    resolve_weights,
+    write_checkpoint,
+)
+
+GPU = Device(
+    kind="cuda",
+    name="H200",
+    memory_bytes=150_754_820_096,
+    index=0,
+    uuid="GPU-0",
+    compute_capability=(9, 0),
+)
+L4 = dataclasses.replace(GPU, name="L4", memory_bytes=24 * 2**30, compute_capability=(8, 9))
+
+
+@pytest.fixture
+def quick(monkeypatch, tmp_path):
+    """Three steps on few texts, and a cache of the test's own."""
+    short = Fit(Recipe(steps=3, batch=2, warmup_steps=1), most_nats=20.0)
+    monkeypatch.setattr(fitted, "FITS", dict.fromkeys(MODELS, short))
+    monkeypatch.setattr(fitted, "ARTICLES", 20)
+    monkeypatch.setattr(fitted, "CHARACTERS", 5_000)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "llm-technique-suite" / "fitted"
+
+
+@pytest.fixture
+def no_hub(monkeypatch):
+    monkeypatch.setattr("fixtures.models.weights.find_obstacle", lambda spec: "no hub here")
+
+
+@pytest.mark.parametrize("key", MODELS)
+def test_fitted_weights_are_trained_once_and_then_read(quick, cpu, key, monkeypatch):
+    folder = fitted_folder(MODELS[key], "tiny")
+    assert folder.parent == quick
+    weights = Weights(MODELS[key], "tiny", "fitted", folder, "a test")
+    first = load_model(weights, cpu, {}).state_dict()
+    monkeypatch.setattr(fitted, "train", lambda *_, **__: pytest.fail("trained again"))
+    again = load_model(weights, cpu, {}).state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert all(torch.equal(part, part.bfloat16().float()) for part in first.values())
+    assert write_checkpoint(weights, quick / "elsewhere") == folder
+    assert len(load_tokenizer(weights)) <= MODELS[key].build_config("tiny").vocab_size
+    assert [path.name for path in quick.iterdir()] == [folder.name]
+
+
+def test_the_note_says_how_it_was_made(quick, cpu):
+    folder = ensure_fitted(MODELS["gpt2"], "tiny", cpu)
+    note = json.loads((folder / "fitted.json").read_text())
+    assert note["recipe"]["steps"] == 3 and len(note["losses_nats"]) == 3
+    assert note["versions"]["torch"] == torch.__version__
+    assert note["device"] == cpu.name
+
+
+def test_another_recipe_or_another_scale_has_another_folder(quick, monkeypatch):
+    spec = MODELS["gpt2"]
+    first = fitted_folder(spec, "tiny")
+    assert fitted_folder(spec, "tiny") == first
+    assert fitted_folder(spec, "published") != first
+    longer = Fit(Recipe(steps=4, batch=2, warmup_steps=1), most_nats=20.0)
+    monkeypatch.setattr(fitted, "FITS", {"gpt2": longer})
+    assert fitted_folder(spec, "tiny") != first
+
+
+def test_weights_that_did_not_learn_are_not_kept(quick, cpu, monkeypatch):
+    strict = {"gpt2": dataclasses.replace(fitted.FITS["gpt2"], most_nats=0.1)}
+    monkeypatch.setattr(fitted, "FITS", strict)
+    with pytest.raises(
+        FitError, match=r"^gpt2 was fitted to a loss of \d\.\d\d nats, and from 0.1"
+    ):
+        ensure_fitted(MODELS["gpt2"], "tiny", cpu)
+    assert not fitted_folder(MODELS["gpt2"], "tiny").exists()
+
+
+def test_damaged_fitted_checkpoint_names_the_remedy(quick, cpu):
+    weights = Weights(MODELS["gpt2"], "tiny", "fitted", fitted_folder(MODELS["gpt2"], "tiny"), "")
+    load_model(weights, cpu, {})
+    (weights.folder / "model.safetensors").write_bytes(b"half")
+    with pytest.raises(CheckpointError, match=r"delete .*gpt2-tiny-.*, and the next run fits it"):
+        load_model(weights, cpu, {})
+
+
+@pytest.mark.parametrize("key", MODELS)
+def test_an_h200_fits_every_model(no_hub, key):
+    weights = resolve_weights(MODELS[key], "published", "auto", GPU)
+    assert (weights.kind, weights.reason) == ("fitted", "no hub here")
+    assert weights.folder == fitted_folder(MODELS[key], "published")
+
+
+def test_a_gpu_without_room_takes_seeded_weights_and_says_so(no_hub):
+    # 2.5 billion parameters of 18 bytes are 42 GiB; the logits come on top.
+    shortage = find_shortage(MODELS["gemma-2b"], L4)
+    assert shortage is not None and shortage.endswith(", and L4 has 24.00 GiB")
+    weights = resolve_weights(MODELS["gemma-2b"], "published", "auto", L4)
+    assert (weights.kind, weights.reason) == ("seeded", f"no hub here, and {shortage}")
+    assert resolve_weights(MODELS["gpt2"], "published", "auto", L4).kind == "fitted"
+
+
+def test_fitted_weights_asked_for_where_they_cannot_be_made_are_an_error(cpu):
+    with pytest.raises(CheckpointError, match=r"^gpt2 has no fitted weights here: fitting needs"):
+        resolve_weights(MODELS["gpt2"], "published", "fitted", cpu)
+
+
+def test_every_model_has_a_fit():
+    assert {*FITS} == {*MODELS}
