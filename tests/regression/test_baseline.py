@@ -238,3 +238,26 @@ def test_every_accepted_run_judges_its_own_repeat_unchanged(store, build_run):
     samples = accepted.run.find(key, "tpot_s").samples
     verdict = judge_time("tpot_s", samples, samples, accepted.margin(key, "tpot_s"))
     assert verdict.status is Status.UNCHANGED
+
+
+def test_planted_run_never_becomes_the_baseline(store, document):
+    document["suite"]["planted"] = ["tpot_s:+5%@*"]
+    with pytest.raises(BaselineRefused, match=r"tpot_s:\+5%@\* was planted in it"):
+        store.accept(parse_run(document, Path("run.json")), "please")
+
+
+def test_case_that_is_intended_must_be_in_the_run(store, build_run):
+    sentence = r"it has no case 'gpt2-fp32-b1' \(nearest: gpt2-fp32-b1-p8-n5\)"
+    with pytest.raises(BaselineRefused, match=sentence):
+        store.accept(build_run(1.0), "please", intended=["gpt2-fp32-b1"])
+
+
+def test_history_keeps_planted_runs_out_and_finds_the_last_sound_one(store, build_run, document):
+    save(store, build_run(1.0, when="2026-01-01"), 1)
+    save(store, build_run(1.1, when="2026-01-02", verdict="regressed"), 2)
+    save(store, build_run(1.2, when="2026-01-03", partial=True), 3)
+    document["suite"]["planted"] = ["tpot_s:+5%@*"]
+    save(store, parse_run(document, Path("run.json")), 4)
+    history = store.history(KEY)
+    assert [run.when for run in history.runs] == ["2026-01-01", "2026-01-02", "2026-01-03"]
+    assert history.last_sound().when == "2026-01-01"

@@ -8,12 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fixtures.regression.drift import (
-    ArticleDifferences,
-    DifferencesError,
-    judge_drift,
-    judge_kl_drift,
-)
+from fixtures.regression.differences import ArticleDifferences, DifferencesError
+from fixtures.regression.drift import judge_drift, judge_kl_drift, judge_reference_drift
 from fixtures.regression.verdict import Status
 from fixtures.stats import clustered_standard_error
 
@@ -119,3 +115,28 @@ def test_rounding_of_logits_is_no_drift():
 
 def test_negative_kl_is_a_measuring_error():
     assert judge_kl_drift(1e-4, 1e-5, -1e-3, 1e-5).status is Status.MEASURING_ERROR
+
+
+def test_reference_whose_articles_moved_apart_drifts_though_its_mean_stays():
+    old = ArticleDifferences((10, 10), (20.0, 20.0))
+    # +-1e-3 nats over 10 tokens: each article moves by 1e-4 a token, the mean by nothing.
+    new = ArticleDifferences((10, 10), (20.001, 19.999))
+    assert judge_drift(old, new).status is Status.UNCHANGED
+    verdict = judge_reference_drift(old, new)
+    assert verdict.status is Status.REGRESSED
+    assert verdict.reason == (
+        "the reference's articles moved by 1.00e-04 nats a token (rms); limit 1.00e-05"
+    )
+
+
+def test_reference_that_repeats_to_its_rounding_is_unchanged():
+    old = ArticleDifferences((10, 10), (20.0, 20.0))
+    new = ArticleDifferences((10, 10), (20.00005, 20.0))
+    assert judge_reference_drift(old, old).status is Status.UNCHANGED
+    assert judge_reference_drift(old, new).status is Status.UNCHANGED
+
+
+def test_reference_over_other_tokens_is_refused():
+    old = ArticleDifferences((3, 4), (0.0, 0.0))
+    with pytest.raises(DifferencesError, match="2 articles with 7 tokens, then 2 with 8"):
+        judge_reference_drift(old, ArticleDifferences((3, 5), (0.0, 0.0)))

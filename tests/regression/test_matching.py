@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from fixtures.regression.case import Case
 from fixtures.regression.matching import find_missing, match_case
+from fixtures.regression.run import parse_run
 from fixtures.regression.verdict import Status
 
 KEY = "example-cpu-2-threads"
@@ -63,12 +66,24 @@ def test_matched_case_has_no_verdict_without_judging(baseline, case):
         match_case(case, "tpot_s", baseline, KEY).verdict("tpot_s")
 
 
-def test_case_that_was_selected_and_not_measured_is_missing(baseline, case):
-    ((found, verdict),) = find_missing(baseline, measured=(), selected={case.name})
-    assert (found, verdict.status) == (case, Status.MISSING)
+def test_case_that_was_covered_and_not_measured_is_missing(baseline, case):
+    ((found, verdict),) = find_missing(baseline, measured=(), covered=lambda record: True)
+    assert (found, verdict.metric, verdict.status) == (case, "tpot_s", Status.MISSING)
     assert verdict.reason == "in run.json, and not measured now"
 
 
-def test_case_that_was_measured_or_not_selected_is_not_missing(baseline, case):
-    assert find_missing(baseline, [(case.key, "tpot_s")], {case.name}) == ()
-    assert find_missing(baseline, [], {"gpt2-nf4-b1-p8-n5"}) == ()
+def test_case_that_was_measured_or_not_covered_is_not_missing(baseline, case):
+    assert find_missing(baseline, [(case, "tpot_s")], lambda record: True) == ()
+    assert find_missing(baseline, [], lambda record: False) == ()
+
+
+def test_case_with_other_settings_is_not_missing_too(baseline, case):
+    changed = other(case, settings={"tf32": True})
+    assert find_missing(baseline, [(changed, "tpot_s")], lambda record: True) == ()
+
+
+def test_untimed_record_is_missing_under_its_first_metric(document):
+    document["benchmarks"][0]["extra_info"]["timed"] = {}
+    run = parse_run(document, Path("run.json"))
+    missing = find_missing(run, (), lambda record: record.timed is None)
+    assert [verdict.metric for _, verdict in missing] == ["tpot_s"]
