@@ -1,0 +1,144 @@
+"""Plugin of a checkout, by which its tests run on a script: no model, no noise.
+
+``script.json`` beside it says what is measured: ``techniques`` of gpt2; ``seconds`` and ``bytes``
+by variant and metric, or ``default``; ``settings``, ``device``, ``canaries``, ``throttled``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from fixtures.device import Device
+from fixtures.models.registry import find_model
+from fixtures.plugins import covering, judging, recording, rounds, settling, variants
+from fixtures.plugins.reading import Reading
+from fixtures.techniques.registry import find_technique
+from fixtures.variants import Variant
+
+SCRIPT = json.loads((Path(__file__).with_name("script.json")).read_text())
+# Rounds differ by half a per mille, evenly, so that every median is the scripted figure.
+JITTER = itertools.cycle(1 + 0.0005 * step for step in (-2, -1, 0, 1, 2))
+
+
+class Clock:
+    """Seconds that pass only where the script says so."""
+
+    __name__ = "scripted"
+    now = 1000.0
+    broken = False
+
+    def __call__(self) -> float:
+        broken, self.broken = self.broken, False
+        return math.nan if broken else self.now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, as a round; what is no time stops the clock for that round alone."""
+        self.broken = math.isnan(seconds)
+        self.now += 0.0 if self.broken else seconds * next(JITTER)
+
+
+CLOCK = Clock()
+
+
+def figure(kind: str, variant: Variant, metric: str) -> float:
+    """A figure of the script."""
+    figures = SCRIPT[kind]
+    return float(figures.get(f"{variant.id} {metric}", figures.get(metric, figures["default"])))
+
+
+def build_matrix(selection: object, tier: object) -> list[Variant]:
+    """The script's techniques of one tiny model."""
+    gpt2 = find_model("gpt2")
+    return [Variant(gpt2, find_technique(name), "tiny", "auto") for name in SCRIPT["techniques"]]
+
+
+def read_conditions(device: Device) -> dict[str, object]:
+    """The script's reasons for lower clocks, one element a reading; the last one stays."""
+    reasons = SCRIPT["throttled"]
+    held = reasons.pop(0) if len(reasons) > 1 else reasons[0]
+    clock = SCRIPT["clock_mhz"]
+    return {"throttle_reasons": held, "throttle_counters": {}, "clock_mhz_max": clock}
+
+
+variants.build_matrix = covering.build_matrix = build_matrix
+variants.detect = lambda tier: Device("cpu", SCRIPT["device"], 2**34, threads=2)
+rounds.choose_clock = lambda device: CLOCK
+judging.read_conditions = settling.read_conditions = read_conditions
+settling._PAUSE_S = 0.0
+CANARIES = iter(SCRIPT["canaries"])
+recording.time_canary = lambda device: next(CANARIES)
+recording.describe_packages = lambda: SCRIPT["packages"]
+
+
+def pytest_benchmark_generate_machine_info() -> dict[str, object]:
+    """Less than pytest-benchmark's own, which asks the CPU for a second."""
+    return {"system": "Linux", "cpu": {}}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have pytest-benchmark read the scripted clock."""
+    for item in items:
+        item.add_marker(pytest.mark.benchmark(timer=CLOCK))
+
+
+@pytest.fixture(scope="session")
+def runnable(variant):
+    """Any variant: whether a real one could run is asked of transformers, which takes seconds."""
+    if variant.technique.name in SCRIPT["unsupported"]:
+        pytest.skip(f"{variant.id}: this device lacks what it needs")
+    return variant
+
+
+@pytest.fixture(scope="session")
+def built(runnable, device):
+    """A variant of which nothing is built."""
+    weights = SimpleNamespace(kind="shipped", reason="scripted")
+    return SimpleNamespace(
+        variant=runnable, device=device, weights=weights, settings=lambda: SCRIPT["settings"]
+    )
+
+
+def scripted(metric: str, steps: int = 1, timed: bool = True):
+    """A fixture that takes the rounds of one metric from the script."""
+
+    @pytest.fixture
+    def instrument(built, timer, request):
+        def measure() -> Reading:
+            workload = str(request.node.callspec.params.get("workload", "load"))
+            seconds = figure("seconds", built.variant, metric) * steps
+            beside = None
+            if metric != "load_s" and not built.variant.is_reference:
+                reference = figure("seconds", built.variant.reference(), metric) * steps
+                beside = lambda: lambda: (reference,)  # noqa: E731
+            taken = timer(metric, CLOCK.advance, lambda: (seconds,), steps=steps, beside=beside)
+            return Reading(workload, "none", rounds=taken)
+
+        return measure
+
+    return instrument
+
+
+timed_decode = scripted("tpot_s", steps=4)
+timed_prefill = scripted("ttft_s")
+timed_load = scripted("load_s")
+
+
+@pytest.fixture
+def footprint(built, request):
+    """Peak bytes from the script."""
+    workload = str(request.node.callspec.params["workload"])
+    count = figure("bytes", built.variant, "peak_allocated_bytes")
+    return lambda: Reading(workload, "none", {"peak_allocated_bytes": count})
+
+
+@pytest.fixture
+def stored(built):
+    """Bytes on disk from the script."""
+    count = figure("bytes", built.variant, "storage_bytes")
+    return lambda: Reading("stored", "none", {"storage_bytes": count})

@@ -1,0 +1,141 @@
+"""Each verdict, as a run prints it and as its exit status says it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+NF4 = "tiny gpt2-nf4-b1-p64-n16 tpot_s"
+
+
+def test_unchanged_run_passes(judged_stage):
+    run = judged_stage.run()
+    assert run.status == 0
+    assert "verdicts: 10 unchanged" in run.lines
+    assert run.said("judged against: accepted-example-cpu-2-threads.json, recorded at ")
+
+
+def test_regression_fails_the_test_that_measured_it_and_no_other(judged_stage):
+    run = judged_stage.run(seconds={"default": 0.002, "tiny-gpt2-nf4 tpot_s": 0.0024})
+    assert run.status == 1
+    assert "1 failed, 9 passed" in run.text
+    (failed,) = run.said("FAILED ")
+    assert "test_decode_holds_tpot[tiny-gpt2-nf4-b1-p64-n16]" in failed
+    # The baseline's level is that of its five sessions: 2 ms x 1.003.
+    start = run.lines.index("tiny gpt2-nf4-b1-p64-n16 on Example CPU: tpot_s regressed")
+    found, again = run.lines[start + 1 : start + 3]
+    assert found.startswith("  baseline  2.006 ms  n=") and ", recorded at " in found
+    assert found.endswith(", torch 2.13.0")
+    assert again.startswith("  this run  2.400 ms  n=")
+    assert run.lines[start + 3].startswith("  change    +19.6 % [+19.")
+    assert run.lines[start + 3].endswith("]; limit +3.0 %")
+    assert "measured twice" in run.lines[start + 4]
+    assert run.lines[start + 5] == (
+        'To accept it, rerun with --accept-baseline --intended gpt2-nf4-b1-p64-n16 --reason "...".'
+    )
+    assert run.said(f"regressed: {NF4} +19.6 %: slower by more than the margin")
+
+
+def test_grown_peak_fails_in_the_unit_of_the_larger(judged_stage):
+    run = judged_stage.run(bytes={"default": 5_000_000, "peak_allocated_bytes": 5_100_000})
+    assert run.status == 1
+    assert "2 failed, 8 passed" in run.text
+    assert "  baseline  4.768 MiB" in run.text and "  this run  4.864 MiB" in run.text
+
+
+def test_case_whose_sessions_differ_is_undecided_which_only_strict_fails(new_stage):
+    stage = new_stage()
+    stage.accept(0.97, 1.04, 0.98, 1.03)
+    run = stage.run()
+    assert run.status == 0
+    assert run.said(f"undecided: {NF4}: sessions of this case may differ too much to rule out +5")
+    assert "these samples show a slowdown of +" in run.text
+    strict = stage.run("--strict-baseline")
+    assert strict.status == 1
+    assert "No decision is no pass" in strict.text
+
+
+def test_throttled_case_is_measured_again_and_judged(judged_stage):
+    # Readings: before the first test's rounds, after them, before the second try, after it.
+    run = judged_stage.run("-k", "decode and fp32", throttled=[[], ["HwSlowdown"], []])
+    assert run.status == 0
+    assert "verdicts: 1 unchanged" in run.lines
+
+
+def test_case_throttled_twice_is_tainted_instead_of_regressed(judged_stage):
+    slow = {"default": 0.003}
+    run = judged_stage.run("-k", "decode", seconds=slow, throttled=[["HwThermalSlowdown"]])
+    assert run.status == 0
+    assert "verdicts: 2 tainted" in run.lines
+    assert run.said(
+        f"tainted: {NF4}: the device was held back in both of two measurements (HwThermalSlowdown)"
+    )
+    strict = judged_stage.run(
+        "-k", "decode", "--strict-baseline", throttled=[["HwThermalSlowdown"]]
+    )
+    assert strict.status == 1
+
+
+def test_case_that_the_baseline_lacks_is_new(judged_stage):
+    more = ["fp32", "nf4", "bf16"]
+    run = judged_stage.run(techniques=more)
+    assert run.status == 0
+    assert "verdicts: 5 new, 10 unchanged" in run.lines
+    assert run.said("new: tiny gpt2-bf16-b1-p64-n16 tpot_s: tpot_s of gpt2-bf16-b1-p64-n16 is not")
+    strict = judged_stage.run("--strict-baseline", techniques=more)
+    assert strict.status == 1
+    assert "To record it, rerun with --accept-baseline" in strict.text
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [{"techniques": ["fp32"]}, {"unsupported": ["nf4"]}],
+    ids=["no longer in the matrix", "skipped"],
+)
+def test_case_that_was_not_measured_is_missing(judged_stage, gone):
+    run = judged_stage.run(**gone)
+    assert run.status == 0
+    assert "verdicts: 5 missing, 5 unchanged" in run.lines
+    reason = "in accepted-example-cpu-2-threads.json, and not measured now"
+    assert f"missing: {NF4}: {reason}" in run.lines
+    strict = judged_stage.run("--strict-baseline", **gone)
+    assert strict.status == 1
+    assert strict.said("--strict-baseline fails this session: 5 cases of the baseline are missing")
+
+
+def test_deleted_test_leaves_its_cases_missing(judged_stage):
+    text = (judged_stage.root / "perf_tests" / "test_decode.py").read_text()
+    (judged_stage.root / "perf_tests" / "test_decode.py").write_text(text.split("def ")[0])
+    run = judged_stage.run()
+    assert f"missing: {NF4}: in accepted-example-cpu-2-threads.json, and not measured now" in (
+        run.lines
+    )
+
+
+def test_case_that_was_not_asked_for_is_not_missing(judged_stage):
+    run = judged_stage.run("-k", "decode and nf4", "--strict-baseline")
+    assert run.status == 0
+    assert "verdicts: 1 unchanged" in run.lines
+
+
+def test_other_settings_are_not_comparable_and_named(judged_stage):
+    run = judged_stage.run(settings={"dtype": "bfloat16"})
+    assert run.status == 0
+    assert "verdicts: 10 not-comparable" in run.lines
+    assert f"not-comparable: {NF4}: settings.dtype: float32 -> bfloat16" in run.lines
+
+
+def test_round_that_no_clock_can_show_is_a_measuring_error_and_the_rest_is_saved(judged_stage):
+    nan = {"default": 0.002, "tiny-gpt2-nf4 tpot_s": float("nan")}
+    run = judged_stage.run("--benchmark-autosave", seconds=nan)
+    assert run.status == 1
+    assert run.said(f"measuring-error: {NF4}: 10 of 10 rounds took nan s, which no clock can show")
+    saved = json.loads(judged_stage.saved()[-1].read_text())
+    assert len(saved["benchmarks"]) == 10 - 1
+
+
+def test_long_list_of_one_verdict_is_capped_with_a_count(judged_stage):
+    run = judged_stage.run(techniques=["fp32", "nf4", "bf16", "fp16", "int8"])
+    assert len(run.said("new: tiny ")) == 10
+    assert "new: and 5 more" in run.lines

@@ -1,0 +1,62 @@
+"""Rounds on known sleeps: a planted slowdown is really burnt, retaken rounds replace the old."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from fixtures.device import Device
+from fixtures.plugins.rounds import Rounds
+
+CPU = Device("cpu", "Example CPU", 2**34, threads=1)
+SLEEP_S = 0.004
+
+
+class Samples:
+    """What pytest-benchmark keeps of a benchmark."""
+
+    def __init__(self):
+        self.stats = SimpleNamespace(data=[])
+
+    def update(self, seconds):
+        self.stats.data.append(seconds)
+
+
+@pytest.fixture
+def build_rounds():
+    def build(**options):
+        benchmark = SimpleNamespace(stats=Samples())
+        return Rounds(benchmark, CPU, "tpot_s", time.sleep, lambda: (SLEEP_S,), **options)
+
+    return build
+
+
+def test_planted_slowdown_burns_its_share_of_every_round(build_rounds):
+    plain = build_rounds().take_more(5)
+    slowed = build_rounds(slowdown=0.5).take_more(5)
+    assert min(plain) >= SLEEP_S
+    assert min(slowed) >= 1.5 * SLEEP_S
+
+
+def test_retaken_rounds_replace_those_before(build_rounds):
+    rounds = build_rounds(steps=2)
+    rounds.take_more(4)
+    rounds.retake(3)
+    assert len(rounds.samples) == 3
+    assert rounds.benchmark.stats.stats.data == [2 * sample for sample in rounds.samples]
+
+
+def test_rounds_in_turn_leave_the_saved_ones_alone(build_rounds):
+    rounds = build_rounds(beside=lambda: lambda: (2 * SLEEP_S,))
+    rounds.take_more(2)
+    reference, variant = rounds.interleave(4)
+    assert (len(reference), len(variant)) == (4, 4)
+    assert min(reference) >= 2 * SLEEP_S
+    assert len(rounds.samples) == len(rounds.benchmark.stats.stats.data) == 2
+
+
+def test_case_without_a_reference_has_no_turns(build_rounds):
+    with pytest.raises(ValueError, match="tpot_s has no reference to be taken in turn with"):
+        build_rounds().interleave(2)

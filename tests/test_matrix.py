@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import json
+from itertools import groupby
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fixtures.matrix import Selection, build_matrix, choose_workloads, is_scored
+from fixtures.models.registry import MODELS, UnknownModel
+from fixtures.techniques.registry import TECHNIQUES, IncompatibleTechniques, UnknownTechnique
+from fixtures.workloads import Workload
+
+
+@pytest.fixture
+def select():
+    def select(models=None, techniques=None, scale=None, weights="auto", given=(), workloads=()):
+        return Selection.parse(models, techniques, scale, weights, given, workloads)
+
+    return select
+
+
+def ids(selection, tier):
+    return [variant.id for variant in build_matrix(selection, tier)]
+
+
+def test_cpu_tier_covers_every_tiny_model_and_technique(select):
+    names = ids(select(), "cpu")
+    # eager is how the reference runs already; the other techniques are each a cell.
+    tiny = {f"tiny-{key}-{name}" for key in MODELS for name in TECHNIQUES if name != "eager"}
+    assert {name for name in names if name.startswith("tiny-")} == tiny
+
+
+def test_cpu_tier_measures_three_published_shapes_and_none_in_fp16(select):
+    published = {name for name in ids(select(), "cpu") if not name.startswith("tiny-")}
+    assert published == {
+        f"{key}-{technique}"
+        for key in ("gpt2", "t5-small", "small-gpt")
+        for technique in ("fp32", "bf16", "int8", "nf4", "int8-dynamic")
+    }
+
+
+def test_slow_cell_is_measured_where_it_is_asked_for(select):
+    chosen = select(models="gemma-2b", techniques="fp16", scale="published")
+    assert ids(chosen, "cpu") == ["gemma-2b-fp16"]
+
+
+def test_gpu_tier_covers_every_published_model(select):
+    variants = build_matrix(select(), "gpu")
+    assert {variant.scale for variant in variants} == {"published"}
+    assert {variant.spec.key for variant in variants} == set(MODELS)
+
+
+@pytest.mark.parametrize(
+    ("scale", "expected"),
+    [
+        ("tiny", ["tiny-gpt2-nf4"]),
+        ("published", ["gpt2-nf4"]),
+        ("all", ["tiny-gpt2-nf4", "gpt2-nf4"]),
+        (None, ["tiny-gpt2-nf4", "gpt2-nf4"]),
+    ],
+)
+def test_scale_selects_shapes(select, scale, expected):
+    assert ids(select(models="gpt2", techniques="nf4", scale=scale), "cpu") == expected
+
+
+def test_names_are_taken_in_the_order_given_with_spaces_and_a_last_comma(select):
+    chosen = select(models="t5-small, gpt2,", techniques="nf4+flash ,fp32", scale="tiny")
+    assert ids(chosen, "cpu") == [
+        "tiny-t5-small-nf4+flash",
+        "tiny-t5-small-fp32",
+        "tiny-gpt2-nf4+flash",
+        "tiny-gpt2-fp32",
+    ]
+
+
+@given(st.sampled_from(["tiny", "published", "all", None]), st.sampled_from(["cpu", "gpu"]))
+@settings(deadline=None)
+def test_reference_comes_first_of_each_model(scale, tier):
+    variants = build_matrix(Selection.parse(None, None, scale, "auto", (), ()), tier)
+    runs = [list(group) for _, group in groupby(variants, key=lambda variant: variant.model_id)]
+    assert len(runs) == len({variant.model_id for variant in variants})
+    assert all(run[0].is_reference for run in runs)
+
+
+def test_weights_are_those_of_published_shapes_alone(select):
+    variants = build_matrix(select(models="gpt2", techniques="fp32", weights="hub"), "cpu")
+    assert [(variant.scale, variant.weights) for variant in variants] == [
+        ("tiny", "auto"),
+        ("published", "hub"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scale", "weights", "tier", "scored"),
+    [
+        ("tiny", "auto", "cpu", True),
+        ("published", "auto", "cpu", False),
+        ("published", "seeded", "cpu", False),
+        ("published", "hub", "cpu", True),
+        ("published", "auto", "gpu", True),
+        ("published", "seeded", "gpu", False),
+    ],
+)
+def test_accuracy_is_scored_where_weights_know_a_language_and_time_allows(
+    select, scale, weights, tier, scored
+):
+    chosen = select(models="gpt2", techniques="nf4", scale=scale, weights=weights)
+    (variant,) = build_matrix(chosen, tier)
+    assert is_scored(variant, tier) is scored
+
+
+def test_workloads_of_the_command_line_replace_those_of_the_tier(select):
+    mine = (Workload(2, 16, 8),)
+    assert choose_workloads(select(workloads=mine), "cpu", "tiny") == mine
+    assert choose_workloads(select(), "gpu", "published") == (
+        Workload(1, 512, 64),
+        Workload(8, 512, 64),
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    def folder(name):
+        made = tmp_path / name
+        made.mkdir(parents=True)
+        (made / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
+        return str(made)
+
+    return folder
+
+
+def test_model_of_the_user_is_the_whole_matrix_or_an_addition_to_a_named_one(select, folder):
+    mine = (folder("Mine 2"),)
+    assert ids(select(techniques="nf4", given=mine), "cpu") == ["mine-2-nf4"]
+    both = select(models="gpt2", techniques="nf4", scale="tiny", given=mine)
+    assert ids(both, "cpu") == ["tiny-gpt2-nf4", "mine-2-nf4"]
+
+
+def test_two_models_of_one_name_are_refused(select, folder):
+    given = (folder("a/mine"), folder("b/mine"))
+    with pytest.raises(ValueError, match=r"^two models would both be called mine-fp32; rename"):
+        build_matrix(select(techniques="fp32", given=given), "cpu")
+
+
+@pytest.mark.parametrize(
+    ("choice", "error", "sentence"),
+    [
+        ({"models": "gpt3"}, UnknownModel, "^unknown model 'gpt3'; known models: gpt2, "),
+        ({"techniques": "fp32,nf"}, UnknownTechnique, "^unknown technique 'nf'; known .*: nf4, "),
+        ({"techniques": "bf16+fp16"}, IncompatibleTechniques, "are both precision"),
+        ({"models": " , "}, ValueError, "^--models is empty; leave it out to run them all$"),
+        ({"techniques": ""}, ValueError, "^--techniques is empty; leave it out to run them all$"),
+    ],
+)
+def test_selection_of_what_there_is_not_is_refused(select, choice, error, sentence):
+    with pytest.raises(error, match=sentence):
+        select(**choice)
+
+
+def test_what_narrows_the_matrix_is_named(select):
+    assert select().left_out() == []
+    narrowed = select(models="gpt2", techniques="nf4", workloads=(Workload(1, 8, 4),))
+    assert narrowed.left_out() == [
+        "--models was given",
+        "--techniques was given",
+        "--workloads was given",
+    ]
