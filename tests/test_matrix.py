@@ -27,8 +27,11 @@ def ids(selection, tier):
 
 def test_cpu_tier_covers_every_tiny_model_and_technique(select):
     names = ids(select(), "cpu")
-    # eager is how the reference runs already; the other techniques are each a cell.
-    tiny = {f"tiny-{key}-{name}" for key in MODELS for name in TECHNIQUES if name != "eager"}
+    # The techniques that the design gives a CPU; eager is how the reference runs already.
+    techniques = (
+        "fp32 fp16 bf16 int8 int8-t0 nf4 nf4-dq fp4 int8-dynamic sdpa flash pruned-30 pruned-50"
+    )
+    tiny = {f"tiny-{key}-{name}" for key in MODELS for name in techniques.split()}
     assert {name for name in names if name.startswith("tiny-")} == tiny
 
 
@@ -44,6 +47,18 @@ def test_cpu_tier_measures_three_published_shapes_and_none_in_fp16(select):
 def test_slow_cell_is_measured_where_it_is_asked_for(select):
     chosen = select(models="gemma-2b", techniques="fp16", scale="published")
     assert ids(chosen, "cpu") == ["gemma-2b-fp16"]
+
+
+def test_gpu_tier_leaves_out_only_what_a_gpu_or_another_cell_already_covers(select):
+    parts = {part for name in ids(select(), "gpu") for part in find_parts(name)}
+    assert set(TECHNIQUES) - parts == {"eager", "int8-dynamic"}
+
+
+def find_parts(variant_id):
+    """Names of the techniques behind a variant's id, longest first: int8-t0 is not int8."""
+    end = variant_id.split("+")
+    known = sorted(TECHNIQUES, key=len, reverse=True)
+    return {next(name for name in known if part.endswith(name)) for part in end}
 
 
 def test_gpu_tier_covers_every_published_model(select):
