@@ -17,6 +17,7 @@ pytest_plugins = [
     "fixtures.plugins.portable",
     "fixtures.plugins.judging",
     "fixtures.plugins.recording",
+    "fixtures.plugins.reasons",
     "fixtures.plugins.standing",
     "fixtures.plugins.merging",
     "fixtures.plugins.progress",

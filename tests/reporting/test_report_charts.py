@@ -69,7 +69,8 @@ def test_loss_steps_split_at_their_bounds():
 
 def test_tradeoff_names_every_point():
     points = [Point(f"technique-{n}", 1.0 + n / 100, 100.0, None, n == 0) for n in range(30)]
-    assert {point.label for point in points} <= set(texts(draw_tradeoff(points, "MiB", "label")))
+    drawn = {text.strip() for text in texts(draw_tradeoff(points, "MiB", "label"))}
+    assert {point.label for point in points} <= drawn
 
 
 @given(
