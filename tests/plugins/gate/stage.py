@@ -71,7 +71,8 @@ variants.detect = lambda tier: Device("cpu", SCRIPT["device"], 2**34, threads=2)
 rounds.choose_clock = lambda device: CLOCK
 judging.read_conditions = settling.read_conditions = read_conditions
 settling._PAUSE_S = 0.0
-CANARIES = iter(SCRIPT["canaries"])
+# One to warm up, one at the start, one at the end.
+CANARIES = iter([{}, *SCRIPT["canaries"]])
 recording.time_canary = lambda device: next(CANARIES)
 recording.describe_packages = lambda: SCRIPT["packages"]
 
