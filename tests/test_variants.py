@@ -61,7 +61,6 @@ def test_built_variant_is_ready_to_answer_and_says_how_it_was_made():
     assert str(built.model.dtype) == "torch.bfloat16"
     assert built.weights.kind == "shipped"
     assert built.settings()["dtype"] == "bfloat16"
-    assert built.build_s > 0
     assert built.tokenizer.encode("council")
 
 
@@ -75,3 +74,10 @@ def test_missing_checkpoint_is_an_error_of_the_build(tmp_path):
     gone = Weights(shipped.spec, "tiny", "shipped", tmp_path / "gone", "a test")
     with pytest.raises(CheckpointError, match=r"gone is missing; .*fixtures\.models\.train gpt2"):
         build_variant(variant("fp32"), CPU, gone)
+
+
+def test_tiny_model_gets_one_thread_and_a_real_shape_them_all():
+    two = Device(kind="cpu", name="a CPU", memory_bytes=2**34, threads=2)
+    for scale, threads in (("tiny", 1), ("published", 2)):
+        cell = Variant(MODELS["gpt2"], find_technique("fp32"), scale, "auto")
+        assert cell.threads(two) == threads

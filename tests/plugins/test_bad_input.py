@@ -89,7 +89,7 @@ def built():
     class Model:
         config = spec.build_config("tiny")
 
-    return BuiltVariant(variant, weights, device, Model(), load_tokenizer(weights), 0.0)
+    return BuiltVariant(variant, weights, device, Model(), load_tokenizer(weights))
 
 
 NOTE = Corpus("note.txt", (), "Four words of text.")
