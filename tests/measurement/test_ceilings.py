@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fixtures.measurement import canary, ceilings
-from fixtures.measurement.canary import compare_canaries, time_canary
+from fixtures.measurement.canary import time_canary
 from fixtures.measurement.ceilings import cache_bytes, measure_ceilings
 from fixtures.measurement.clock import time_repeated
 
@@ -56,8 +56,3 @@ def test_rounds_are_timed_one_by_one_after_a_warm_up(cpu):
 
 def test_canary_times_three_loads(instant, cpu):
     assert time_canary(cpu) == {"matmul_s": 0.1, "copy_s": 0.1, "dispatch_s": 0.1}
-
-
-def test_canary_ratio_says_how_much_slower_the_machine_became():
-    ratios = compare_canaries({"matmul_s": 0.1, "copy_s": 0.2}, {"matmul_s": 0.11, "copy_s": 0.2})
-    assert ratios == {"matmul_s": pytest.approx(1.1), "copy_s": 1.0}
