@@ -9,8 +9,9 @@ process .1 % and jitter .5 % (quiet), and on top of it one fault each, or all of
 - bimodal: clocks 7 % slower for 30 % of the time, ten rounds at a stretch;
 - shift: sessions 2 % apart, processes .3 %.
 
-A suspect is measured a second time in the same process after a pause: session and process stay,
-all that varies within them is drawn anew. Seeds are fixed, so the same call prints the same.
+A suspect is measured twice more in the same process, after a pause each: session and process
+stay, all that varies within them is drawn anew. Ten rounds are the default; sixty are what is
+taken where rounds are short. Seeds are fixed, so the same call prints the same.
 """
 
 from __future__ import annotations
@@ -107,25 +108,25 @@ NOISES = (
 
 @dataclass(frozen=True)
 class Trials:
-    """Baseline, margin and two measurements of unchanged code, for many trials at once."""
+    """Baseline, margin and three measurements of unchanged code, for many trials at once."""
 
     old: Array
     first: Array
-    again: Array
+    again: tuple[Array, Array]
     margins: tuple[Margin, ...]
 
     def flag_slower(self, slowdown: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Which trials are regressed at once, and which of them when measured again."""
+        """Which trials are regressed at once, and which of them each time."""
         levels = np.array([margin.level or np.nan for margin in self.margins])
         scale = levels / np.median(self.old, axis=1)
         old = self.old * np.where(np.isnan(scale), 1, scale)[:, None]
         shares = np.array([margin.share for margin in self.margins])
-        once, again = (
+        once, second, third = (
             (slower_p_value(old, new * (1 + slowdown), shares) < TIME_ALPHA)
             & (shares <= MARGIN_REFUSED)
-            for new in (self.first, self.again)
+            for new in (self.first, *self.again)
         )
-        return once, once & again
+        return once, once & second & third
 
     def count_statuses(self, slowdown: float, count: int) -> Counter[Status]:
         """Statuses of the first ``count`` trials by the whole rule, measured once."""
@@ -141,7 +142,7 @@ class Trials:
 
 
 def draw_trials(noise: Noise, rounds: int, sessions: int, trials: int, seed: int) -> Trials:
-    """Draw the baseline, ``sessions`` saved runs with it among them, and two measurements."""
+    """Draw the baseline, ``sessions`` saved runs with it among them, and three measurements."""
     random = np.random.default_rng(seed)
     old = noise.draw_rounds(random, noise.draw_levels(random, trials), rounds)
     medians = [np.median(old, axis=1)]
@@ -149,9 +150,9 @@ def draw_trials(noise: Noise, rounds: int, sessions: int, trials: int, seed: int
         saved = noise.draw_rounds(random, noise.draw_levels(random, trials), rounds)
         medians.append(np.median(saved, axis=1))
     levels = noise.draw_levels(random, trials)
-    first, again = (noise.draw_rounds(random, levels, rounds) for _ in range(2))
+    first, second, third = (noise.draw_rounds(random, levels, rounds) for _ in range(3))
     margins = tuple(learn_margin(row) for row in np.stack(medians, axis=1).tolist())
-    return Trials(old, first, again, margins)
+    return Trials(old, first, (second, third), margins)
 
 
 def print_power(trials: int) -> None:
@@ -165,7 +166,7 @@ def print_power(trials: int) -> None:
     print("|---" * 12 + "|")
     judged = max(1, trials // 60)
     for row, noise in enumerate(NOISES):
-        for rounds in (10, 20):
+        for rounds in (10, 60):
             for sessions in (1, 5, 10):
                 drawn = draw_trials(noise, rounds, sessions, trials, seed=100 * row + sessions)
                 print(format_row(noise.name, rounds, sessions, drawn, judged))

@@ -1,4 +1,4 @@
-"""Rounds on known sleeps: a planted slowdown is really burnt, retaken rounds replace the old."""
+"""Rounds on known sleeps: how many are taken, a planted slowdown is burnt, retaken ones replace."""
 
 from __future__ import annotations
 
@@ -24,13 +24,35 @@ class Samples:
         self.stats.data.append(seconds)
 
 
+class Benchmark:
+    """As much of pytest-benchmark's fixture as rounds ask for."""
+
+    def __init__(self):
+        self.stats = Samples()
+
+    def pedantic(self, target, setup, rounds, warmup_rounds):
+        for number in range(warmup_rounds + rounds):
+            arguments, _ = setup()
+            start = time.perf_counter()
+            target(*arguments)
+            if number >= warmup_rounds:
+                self.stats.update(time.perf_counter() - start)
+
+
 @pytest.fixture
 def build_rounds():
-    def build(**options):
-        benchmark = SimpleNamespace(stats=Samples())
-        return Rounds(benchmark, CPU, "tpot_s", time.sleep, lambda: (SLEEP_S,), **options)
+    def build(sleep_s=SLEEP_S, **options):
+        return Rounds(Benchmark(), CPU, "tpot_s", time.sleep, lambda: (sleep_s,), **options)
 
     return build
+
+
+@pytest.mark.parametrize(("sleep_s", "least", "taken"), [(0.004, 3, 60), (0.4, 1, 2), (0.4, 3, 3)])
+def test_short_rounds_are_repeated_to_fill_the_window(build_rounds, sleep_s, least, taken):
+    # 0.7 s of 4 ms would be 175 rounds, of which 60 do; 0.7 s of 0.4 s is 2.
+    rounds = build_rounds(sleep_s, warm_up=0)
+    rounds.take(least)
+    assert len(rounds.samples) == len(rounds.benchmark.stats.stats.data) == taken
 
 
 def test_planted_slowdown_burns_its_share_of_every_round(build_rounds):

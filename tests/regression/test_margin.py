@@ -34,6 +34,17 @@ def test_five_runs_are_widened_by_the_prediction_factor():
     assert math.log1p(learn_margin(medians).share) == pytest.approx(4.105 * spread, rel=1e-3)
 
 
+def test_one_disturbed_session_of_six_does_not_widen_the_margin():
+    calm = [1.00, 1.01, 0.99, 1.01, 0.99]
+    margin = learn_margin([*calm, 1.6])
+    assert margin.share == pytest.approx(learn_margin(calm).share)
+    assert margin.reason.endswith("1 disturbed left out")
+
+
+def test_two_disturbed_sessions_of_six_are_how_the_case_is():
+    assert learn_margin([1.00, 1.01, 0.99, 1.01, 1.6, 1.7]).share > 0.5
+
+
 @pytest.mark.parametrize("bad", [0.0, -1.0, math.nan])
 def test_impossible_median_is_refused(bad):
     with pytest.raises(ValueError, match="finite and above zero"):

@@ -159,7 +159,7 @@ def test_suspect_that_repeats_stays_regressed():
     slow = judge_time("tpot_s", ROUNDS, scale(ROUNDS, 1.1), FLOOR)
     again = confirm(slow, slow)
     assert again.status is Status.REGRESSED
-    assert again.reason.endswith("measured twice")
+    assert again.reason.endswith("measured again after a pause")
 
 
 def test_suspect_that_does_not_repeat_is_undecided():

@@ -1,7 +1,8 @@
 """Plugin of a checkout, by which its tests run on a script: no model, no noise.
 
 ``script.json`` beside it says what is measured: ``techniques`` of gpt2; ``seconds`` and ``bytes``
-by variant and metric, or ``default``; ``settings``, ``device``, ``canaries``, ``throttled``.
+by variant and metric, or ``default``; ``settings``, ``device``, ``canaries``, ``throttled``;
+``gpu``, whether there seems to be one.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import pytest
 
 from fixtures.device import Device
 from fixtures.models.registry import find_model
-from fixtures.plugins import covering, judging, recording, rounds, settling, variants
+from fixtures.plugins import covering, judging, options, recording, rounds, settling, variants
 from fixtures.plugins.reading import Reading
 from fixtures.techniques.registry import find_technique
 from fixtures.variants import Variant
@@ -70,7 +71,11 @@ variants.build_matrix = covering.build_matrix = build_matrix
 variants.detect = lambda tier: Device("cpu", SCRIPT["device"], 2**34, threads=2)
 rounds.choose_clock = lambda device: CLOCK
 judging.read_conditions = settling.read_conditions = read_conditions
-settling._PAUSE_S = 0.0
+settling._PAUSES_S = (0.0, 0.0)
+if SCRIPT["gpu"]:  # a command line for GPUs can then be read, and its tests collected
+    options.devices.detect = lambda tier: Device(
+        "cuda", "Example GPU", 2**37, index=0, uuid="GPU-1"
+    )
 # One to warm up, one at the start, one at the end.
 CANARIES = iter([{}, *SCRIPT["canaries"]])
 recording.time_canary = lambda device: next(CANARIES)

@@ -30,7 +30,7 @@ def test_regression_fails_the_test_that_measured_it_and_no_other(judged_stage):
     assert again.startswith("  this run  2.400 ms  n=")
     assert run.lines[start + 3].startswith("  change    +19.6 % [+19.")
     assert run.lines[start + 3].endswith("]; limit +3.0 %")
-    assert "measured twice" in run.lines[start + 4]
+    assert "measured again after a pause" in run.lines[start + 4]
     assert run.lines[start + 5] == (
         'To accept it, rerun with --accept-baseline --intended gpt2-nf4-b1-p64-n16 --reason "...".'
     )
