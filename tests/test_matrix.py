@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fixtures.matrix import Selection, build_matrix, choose_workloads, is_scored
+from fixtures.matrix import Selection, build_matrix, choose_workloads, is_loaded, is_scored
 from fixtures.models.registry import MODELS, UnknownModel
 from fixtures.techniques.registry import TECHNIQUES, IncompatibleTechniques, UnknownTechnique
 from fixtures.workloads import Workload
@@ -133,6 +133,27 @@ def test_workloads_of_the_command_line_replace_those_of_the_tier(select):
         Workload(1, 512, 64),
         Workload(8, 512, 64),
     )
+
+
+def test_gpu_generates_fewer_tokens_and_meters_one_row(select):
+    chosen = {
+        phase: choose_workloads(select(), "gpu", "published", phase)
+        for phase in ("generate", "energy")
+    }
+    assert chosen == {"generate": (Workload(1, 512, 16),), "energy": (Workload(1, 512, 64),)}
+    mine = (Workload(2, 16, 8),)
+    assert choose_workloads(select(workloads=mine), "gpu", "published", "energy") == mine
+    assert choose_workloads(select(), "cpu", "tiny", "generate") == (Workload(1, 64, 16),)
+
+
+def test_gpu_times_the_load_of_what_loads_in_its_own_way(select):
+    def loaded(selection, tier):
+        matrix = build_matrix(selection, tier)
+        return [v.technique.name for v in matrix if is_loaded(selection, v, tier)]
+
+    assert loaded(select(models="gpt2"), "gpu") == ["fp32", "bf16", "int8", "nf4"]
+    assert loaded(select(models="gpt2", techniques="nf4+flash"), "gpu") == ["nf4+flash"]
+    assert "flash" in loaded(select(models="gpt2", scale="tiny"), "cpu")
 
 
 @pytest.fixture
