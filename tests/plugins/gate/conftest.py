@@ -27,6 +27,7 @@ _SCRIPT: dict[str, Any] = {
     "seconds": {"default": 0.002},
     "bytes": {"default": 5_000_000},
     "canaries": [{"copy_s": 0.02}, {"copy_s": 0.02}],
+    "suspect_canary": {"copy_s": 0.02},
     "throttled": [[]],
     "clock_mhz": 3000,
 }

@@ -1,7 +1,8 @@
 """Plugin of a checkout, by which its tests run on a script: no model, no noise.
 
 ``script.json`` beside it says what is measured: ``techniques`` of gpt2; ``seconds`` and ``bytes``
-by variant and metric, or ``default``; ``settings``, ``device``, ``canaries``, ``throttled``;
+by variant and metric, or ``default``; ``settings``, ``device``, ``throttled``; ``canaries`` of the
+start and the end, and ``suspect_canary`` for what was found slower;
 ``gpu``, whether there seems to be one.
 """
 
@@ -79,6 +80,7 @@ if SCRIPT["gpu"]:  # a command line for GPUs can then be read, and its tests col
 # One to warm up, one at the start, one at the end.
 CANARIES = iter([{}, *SCRIPT["canaries"]])
 recording.time_canary = lambda device: next(CANARIES)
+settling.time_canary = lambda device: SCRIPT["suspect_canary"]
 recording.describe_packages = lambda: SCRIPT["packages"]
 
 

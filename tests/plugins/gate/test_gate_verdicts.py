@@ -37,6 +37,16 @@ def test_regression_fails_the_test_that_measured_it_and_no_other(judged_stage):
     assert run.said(f"regressed: {NF4} +19.6 %: slower by more than the margin")
 
 
+def test_case_no_slower_than_its_machine_is_tainted_instead_of_regressed(judged_stage):
+    slow = {"default": 0.002, "tiny-gpt2-nf4 tpot_s": 0.0024}
+    busy = judged_stage.run("-k", "decode", seconds=slow, suspect_canary={"copy_s": 0.03})
+    assert busy.status == 0
+    assert busy.said(f"tainted: {NF4}: slower by +19.6 %, and so is the machine: canary")
+    # A fifth slower, on a machine that is 10 % slower than when the baseline was recorded.
+    less = judged_stage.run("-k", "decode", seconds=slow, suspect_canary={"copy_s": 0.022})
+    assert less.status == 1
+
+
 def test_grown_peak_fails_in_the_unit_of_the_larger(judged_stage):
     run = judged_stage.run(bytes={"default": 5_000_000, "peak_allocated_bytes": 5_100_000})
     assert run.status == 1

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+
+from fixtures.regression.gate import Gate
+from fixtures.regression.run import parse_run
+from fixtures.regression.verdict import Status
+
+
+@pytest.fixture
+def gate(document):
+    whole = copy.deepcopy(document)
+    whole["benchmarks"][0]["extra_info"]["metrics"].update(
+        energy_j_per_token=2.0, trainable_share=0.004
+    )
+    run = parse_run(whole, Path("run.json"))
+    return Gate(run.device_key, baseline=run)
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "status"),
+    [
+        ("energy_j_per_token", 2.19, Status.UNCHANGED),  # 10 % is allowed
+        ("energy_j_per_token", 2.21, Status.REGRESSED),
+        ("energy_j_per_token", 1.80, Status.IMPROVED),
+        ("energy_j_per_token", None, Status.MISSING),
+        ("trainable_share", 0.00402, Status.REGRESSED),
+    ],
+)
+def test_share_is_judged_against_the_baseline(gate, metric, value, status):
+    case = gate.baseline.records[0].case
+    (verdict,) = gate.judge_figures(case, {metric: value}, {})
+    assert (verdict.metric, verdict.status) == (metric, status)
+
+
+def test_share_without_a_baseline_says_so(gate):
+    case = gate.baseline.records[0].case
+    (verdict,) = Gate(gate.device_key).judge_figures(case, {"energy_j_per_token": 2.0}, {})
+    assert verdict.status is Status.NO_BASELINE
+
+
+def test_taint_needs_the_canary_of_a_baseline(gate):
+    case, samples = gate.baseline.records[0].case, gate.baseline.records[0].samples
+    slower = gate.judge_rounds(case, "tpot_s", [1.2 * value for value in samples])
+    assert slower.status is Status.REGRESSED
+    assert Gate(gate.device_key).taint_by_machine(slower, {"copy_s": 9.0}) is slower

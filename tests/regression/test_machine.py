@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fixtures.regression.machine import taint_by_machine
+from fixtures.regression.verdict import Status, Verdict
+
+CALM = {"matmul_s": 0.01, "copy_s": 0.02, "dispatch_s": 0.001}
+SLOWER = Verdict("tpot_s", Status.REGRESSED, "slower", ratio=1.2, limit=0.03)
+
+
+@pytest.fixture
+def canary():
+    def canary(**factors):
+        return {name: seconds * factors.get(name, 1.0) for name, seconds in CALM.items()}
+
+    return canary
+
+
+def test_regression_on_the_machine_of_the_baseline_stands(canary):
+    # 4 % is within what repeats of the canary differ by.
+    assert taint_by_machine(SLOWER, CALM, canary(copy_s=1.04)) is SLOWER
+
+
+def test_slowdown_that_the_machine_shares_is_tainted(canary):
+    verdict = taint_by_machine(SLOWER, CALM, canary(copy_s=1.30, matmul_s=1.06))
+    assert verdict.status is Status.TAINTED
+    assert verdict.reason == (
+        "slower by +20.0 %, and so is the machine: canary copy_s +30.0 % against the baseline's"
+    )
+    assert verdict.ratio == SLOWER.ratio
+
+
+def test_slowdown_beyond_margin_and_machine_together_stands(canary):
+    # 1.03 x 1.10 = 1.133, and the case is 1.2 times slower.
+    assert taint_by_machine(SLOWER, CALM, canary(dispatch_s=1.10)) is SLOWER
+
+
+def test_faster_machine_excuses_nothing(canary):
+    assert taint_by_machine(SLOWER, CALM, canary(matmul_s=0.5, copy_s=0.5)) is SLOWER
+
+
+@pytest.mark.parametrize("before", [{}, {"gone_s": 0.1}])
+def test_baseline_without_the_same_loads_excuses_nothing(before, canary):
+    assert taint_by_machine(SLOWER, before, canary(copy_s=9.0)) is SLOWER
+
+
+@given(st.sampled_from(sorted(set(Status) - {Status.REGRESSED})), st.floats(1.1, 10))
+def test_other_verdicts_are_left_alone(status, factor):
+    verdict = Verdict("tpot_s", status, "", ratio=1.2, limit=0.03)
+    assert (
+        taint_by_machine(verdict, CALM, {name: s * factor for name, s in CALM.items()}) is verdict
+    )
