@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fixtures.workloads import Workload
+from fixtures.workloads import TrainingWorkload, Workload
 
 
 def test_id_names_batch_prompt_and_new_tokens():
@@ -35,3 +35,35 @@ def test_first_new_token_belongs_to_prefill():
     workload = Workload(1, 128, 32)
     assert workload.decode_steps == 31
     assert workload.total_tokens == 160
+
+
+def test_training_id_names_rows_tokens_and_workers():
+    assert str(TrainingWorkload(4, 128)) == "train-b4-t128"
+    assert str(TrainingWorkload(64, 512, 2)) == "train-b64-t512-w2"
+    assert TrainingWorkload(64, 512, 2).step_tokens == 32768
+
+
+@given(st.integers(1, 10**4), st.integers(2, 10**4), st.none() | st.integers(1, 100))
+def test_training_id_is_read_back(rows, tokens, workers):
+    workload = TrainingWorkload(rows * (workers or 1), tokens, workers)
+    assert TrainingWorkload.parse(str(workload)) == workload
+
+
+@pytest.mark.parametrize("text", ["b1-p8-n4", "train-b1-t8-w", "train-b1", "train-b1-t8-w0x"])
+def test_other_forms_of_training_are_refused_with_the_text(text):
+    with pytest.raises(ValueError, match=f"^workload '{text}' is not of the form train-b4-t128$"):
+        TrainingWorkload.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("counts", "sentence"),
+    [
+        ((0, 8), "workload train-b0-t8 needs at least 1 row and 2 tokens"),
+        ((1, 1), "workload train-b1-t1 needs at least 1 row and 2 tokens"),
+        ((8, 8, 0), "0 workers cannot train; 1 or more can"),
+        ((8, 8, 3), "a batch of 8 rows cannot be dealt evenly to 3 workers"),
+    ],
+)
+def test_training_that_cannot_be_is_refused(counts, sentence):
+    with pytest.raises(ValueError, match=f"^{sentence}$"):
+        TrainingWorkload(*counts)

@@ -119,5 +119,12 @@ def test_fitted_weights_asked_for_where_they_cannot_be_made_are_an_error(cpu):
         resolve_weights(MODELS["gpt2"], "published", "fitted", cpu)
 
 
+def test_model_without_a_fit_takes_seeded_weights_and_says_so(no_hub):
+    spec = dataclasses.replace(MODELS["gpt2"], key="opt-125m")
+    weights = resolve_weights(spec, "published", "auto", GPU)
+    assert weights.kind == "seeded"
+    assert weights.reason == "no hub here, and no recipe is known to fit it"
+
+
 def test_every_model_has_a_fit():
     assert {*FITS} == {*MODELS}
