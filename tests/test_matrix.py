@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fixtures.matrix import Selection, build_matrix, choose_workloads, is_loaded, is_scored
+from fixtures.matrix import (
+    Selection,
+    build_matrix,
+    choose_workloads,
+    find_adapter_part,
+    is_generated,
+    is_loaded,
+    is_scored,
+    is_swapped,
+)
 from fixtures.models.registry import MODELS, UnknownModel
 from fixtures.techniques.registry import TECHNIQUES, IncompatibleTechniques, UnknownTechnique
 from fixtures.workloads import Workload
@@ -30,6 +39,9 @@ def test_cpu_tier_covers_every_tiny_model_and_technique(select):
     # The techniques that the design gives a CPU; eager is how the reference runs already.
     techniques = (
         "fp32 fp16 bf16 int8 int8-t0 nf4 nf4-dq fp4 int8-dynamic sdpa flash pruned-30 pruned-50"
+        " distilled pruned-50-tuned"
+        " lora lora-heavy lora-merged ia3 lora+fp16 lora+nf4"
+        " qlora-nf4 qlora-nf4-merged qlora-int8"
     )
     tiny = {f"tiny-{key}-{name}" for key in MODELS for name in techniques.split()}
     assert {name for name in names if name.startswith("tiny-")} == tiny
@@ -51,7 +63,9 @@ def test_slow_cell_is_measured_where_it_is_asked_for(select):
 
 def test_gpu_tier_leaves_out_only_what_a_gpu_or_another_cell_already_covers(select):
     parts = {part for name in ids(select(), "gpu") for part in find_parts(name)}
-    assert set(TECHNIQUES) - parts == {"eager", "int8-dynamic"}
+    # Nobody made a student, or tuned weights, of a published shape.
+    unmade = {"distilled", "pruned-50-tuned"}
+    assert set(TECHNIQUES) - parts == {"eager", "int8-dynamic"} | unmade
 
 
 def find_parts(variant_id):
@@ -124,6 +138,42 @@ def test_accuracy_is_scored_where_weights_know_a_language_and_time_allows(
     chosen = select(models="gpt2", techniques="nf4", scale=scale, weights=weights)
     (variant,) = build_matrix(chosen, tier)
     assert is_scored(variant, tier) is scored
+    adapted = select(models="gpt2", techniques="qlora-nf4", scale=scale, weights=weights)
+    (variant,) = build_matrix(adapted, tier)
+    assert is_scored(variant, tier, adapted=True) is scored
+
+
+def test_adapter_is_scored_on_the_domain_it_was_trained_for_and_nothing_else_is(select):
+    variants = build_matrix(select(models="gpt2", scale="tiny"), "cpu")
+    adapted = {v.technique.name for v in variants if is_scored(v, "cpu", adapted=True)}
+    others = {v.technique.name for v in variants if is_scored(v, "cpu")}
+    assert adapted == {v.technique.name for v in variants if find_adapter_part(v)}
+    assert len(adapted) == 9
+    assert others.isdisjoint(adapted)
+    assert len(others) + len(adapted) == len(variants)
+
+
+def test_adapters_are_swapped_once_a_kind_and_never_where_they_are_merged(select):
+    whole = select(models="gpt2", scale="tiny")
+    swapped = {v.technique.name for v in build_matrix(whole, "cpu") if is_swapped(whole, v, "cpu")}
+    assert swapped == {"lora", "lora-heavy", "ia3", "qlora-nf4", "qlora-int8"}
+    on_gpu = select(models="gpt2")
+    assert sum(is_swapped(on_gpu, v, "gpu") for v in build_matrix(on_gpu, "gpu")) == 5
+    asked = select(models="gpt2", techniques="lora+nf4,lora-merged,nf4", scale="tiny")
+    variants = build_matrix(asked, "cpu")
+    assert [is_swapped(asked, v, "cpu") for v in variants] == [True, False, False]
+
+
+def test_adapter_is_loaded_with_its_base_and_generates_only_where_it_is_asked_for(select):
+    whole = select(models="gpt2", scale="tiny")
+    for variant in build_matrix(whole, "cpu"):
+        has_none = find_adapter_part(variant) is None
+        assert is_loaded(whole, variant, "cpu") is has_none
+        assert is_generated(whole, variant) is has_none
+    asked = select(models="gpt2", techniques="lora", scale="tiny")
+    (variant,) = build_matrix(asked, "cpu")
+    assert is_loaded(asked, variant, "cpu")
+    assert is_generated(asked, variant)
 
 
 def test_workloads_of_the_command_line_replace_those_of_the_tier(select):

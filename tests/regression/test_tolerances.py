@@ -4,7 +4,9 @@ import math
 
 import pytest
 
+from fixtures.regression.accuracy import judge_loss
 from fixtures.regression.tolerances import TOLERANCES, UnknownTolerance, find_tolerance
+from fixtures.regression.verdict import Status
 
 
 @pytest.mark.parametrize("technique", TOLERANCES)
@@ -46,3 +48,21 @@ def test_unknown_technique_is_refused_with_the_nearest():
 def test_bounds_measured_on_summarisers_do_not_bind_a_prose_model():
     assert find_tolerance("pruned-50", "tiny").kl_nats == 5e-2
     assert find_tolerance("pruned-50", "tiny", "prose").kl_nats is None
+
+
+# Scored by fixtures.models.distil and .prune: perplexity over that of the model derived from.
+SCRATCH_GPT2 = math.log(1.5528 / 1.3925)
+UNTUNED_SMALL_GPT, TUNED_SMALL_GPT = math.log(1.4383 / 1.1592), math.log(1.1605 / 1.1592)
+
+
+@pytest.mark.parametrize(
+    ("technique", "task", "loss_nats", "status"),
+    [
+        ("distilled", "summary", SCRATCH_GPT2, Status.REGRESSED),
+        ("pruned-50-tuned", "prose", UNTUNED_SMALL_GPT, Status.REGRESSED),
+        ("pruned-50-tuned", "prose", TUNED_SMALL_GPT, Status.UNCHANGED),
+    ],
+)
+def test_what_training_gained_is_more_than_is_tolerated(technique, task, loss_nats, status):
+    tolerance = find_tolerance(technique, "tiny", task).log_ppl_nats
+    assert judge_loss("ppl_ratio", loss_nats, 0.0005, tolerance, 400).status is status
