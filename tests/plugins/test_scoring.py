@@ -1,0 +1,39 @@
+"""What a variant's outputs keep beside their scores, on the shipped tiny models."""
+
+from __future__ import annotations
+
+import pytest
+
+from fixtures.corpus.sources import load_corpus
+from fixtures.device import detect_cpu
+from fixtures.models.registry import find_model
+from fixtures.plugins.scoring import Outputs
+from fixtures.techniques.registry import find_technique
+from fixtures.variants import Variant, build_variant
+
+
+@pytest.fixture(scope="module")
+def read_sample():
+    """The sample of a tiny variant."""
+    corpus, device = load_corpus(None, 2), detect_cpu()
+
+    def read(model, technique):
+        variant = Variant(find_model(model), find_technique(technique), "tiny", "auto")
+        return Outputs(build_variant(variant, device), corpus).sample, corpus.prose
+
+    return read
+
+
+def test_reference_of_prose_keeps_what_it_writes(read_sample):
+    sample, prose = read_sample("small-gpt", "fp32")
+    wrote = sample["sample"]
+    assert prose.startswith(wrote["opening"]) and len(wrote["opening"]) > 20
+    words = wrote["continuation"].split()
+    # Trained on such prose, it writes words; at random there would be a space in 60 characters.
+    assert len(words) > 30 and max(map(len, words)) < 25
+    assert wrote["continuation"] not in prose
+
+
+@pytest.mark.parametrize(("model", "technique"), [("small-gpt", "bf16"), ("gpt2", "fp32")])
+def test_other_variants_keep_none(read_sample, model, technique):
+    assert read_sample(model, technique)[0] == {}
