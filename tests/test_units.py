@@ -12,6 +12,7 @@ from fixtures.units import (
     format_percent,
     format_ratio,
     format_seconds,
+    format_share,
     format_small,
 )
 
@@ -21,6 +22,7 @@ FORMATS = (
     format_percent,
     format_ratio,
     format_seconds,
+    format_share,
     format_small,
 )
 
@@ -72,6 +74,13 @@ def test_speed_up_and_plain_figures_have_fixed_decimals():
     assert format_ratio(1.4649) == "1.46x"
     assert format_number(1.00049, 5) == "1.00049"
     assert format_number(778.6, 0) == "779"
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(1.0, "100 %"), (0.0031, "0.31 %"), (0.234567, "23.5 %"), (0.0, "0 %")]
+)
+def test_share_has_three_digits_and_no_sign(share, text):
+    assert format_share(share) == text
 
 
 @pytest.mark.parametrize(("value", "text"), [(5.7e-5, "5.70e-05"), (0, "0"), (0.0, "0")])

@@ -206,12 +206,48 @@ def world() -> World:
 @pytest.fixture(scope="session")
 def report() -> Report:
     """A night on which decode of gpt2 nf4 became 12 % slower, beside three calm ones."""
+    return build_night(World(), lambda document, pace: None)
+
+
+@pytest.fixture(scope="session")
+def full_report() -> Report:
+    """The same night, with profiles, a text that was written, and training on two workers."""
     world = World()
-    baseline = world.parse(world.document(day=1), "accepted-example.json")
-    history = [
-        world.judge(world.document(day=day, noise=0.001 * day), baseline) for day in (2, 3, 4)
-    ]
-    tonight = world.document(day=5)
+
+    def add_more(document: dict[str, Any], pace: float) -> None:
+        decode = world.find(document, "gpt2", "nf4", "tpot_s")["extra_info"]["details"]
+        decode["operators"] = {
+            "aten::_scaled_dot_product_flash_attention_for_cpu": {"time_s": 1e-3, "calls": 2},
+            "bitsandbytes::gemv_4bit": {"time_s": 1e-3 * pace, "calls": 8},
+        }
+        scored = world.find(document, "t5-small", "fp32", "kl_nats")["extra_info"]["details"]
+        scored["sample"] = {"opening": "It was late when ", "continuation": "the bell rang. " * 30}
+        stored = world.find(document, "gpt2", "fp32", "storage_bytes")
+        for workers in (1, 2):
+            bench = copy.deepcopy(stored)
+            bench["extra_info"]["case"] |= {
+                "model": "small-gpt",
+                "technique": "data-parallel",
+                "workload": f"train-b8-t64-w{workers}",
+                "settings": {"workers": workers},
+            }
+            bench["extra_info"]["metrics"] = {"train_tokens_per_s": 1000.0 * workers**0.9}
+            document["benchmarks"].append(bench)
+
+    return build_night(world, add_more)
+
+
+def build_night(world: World, change: Callable[[dict[str, Any], float], None]) -> Report:
+    """The night of ``report``; ``change`` is handed every run's document, and its slowdown."""
+
+    def make(day: int, noise: float = 0.0, pace: float = 1.0) -> dict[str, Any]:
+        document = world.document(day=day, noise=noise)
+        change(document, pace)
+        return document
+
+    baseline = world.parse(make(1), "accepted-example.json")
+    history = [world.judge(make(day, 0.001 * day), baseline) for day in (2, 3, 4)]
+    tonight = make(5, pace=1.24)
     world.slow_down(tonight, "gpt2", "nf4", "tpot_s", 1.12)
     tonight["machine_info"]["packages"]["transformers"] = "5.24.0"
     return reopen(world.judge(tonight, baseline), baseline, history)

@@ -24,11 +24,11 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def seen(report, tmp_path_factory):
+def seen(full_report, tmp_path_factory):
     """What the page shows at two widths, light and dark."""
     folder = tmp_path_factory.mktemp("page")
     page = folder / "report.html"
-    page.write_text(format_html(report), encoding="utf-8")
+    page.write_text(format_html(full_report), encoding="utf-8")
     command = ["node", str(BROWSER / "look.js"), str(MODULES), str(page), str(CHROMIUM)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.reporting.why import find_differences
+from fixtures.reporting.why import find_differences, name_step
 
 
 @pytest.fixture
@@ -48,6 +48,53 @@ def test_operator_that_is_gone_counts_with_all_its_time(compare):
         info["details"]["operators"] = operators
 
     assert compare(profile) == ("aten::copy_ -200.0 us a token", "2 fewer operator calls a token")
+
+
+def test_operators_of_prefill_say_nothing_of_decode(compare, world):
+    def profile(place, info, document):
+        prefill = world.find(document, "gpt2", "nf4", "ttft_s")["extra_info"]["details"]
+        prefill["operators"] = {"aten::mm": {"time_s": 0.001 + 0.009 * place, "calls": 40}}
+        info["details"]["operators"] = {"aten::mm": {"time_s": 0.001, "calls": 40}}
+
+    assert compare(profile) == ()
+
+
+def test_operator_listed_in_one_profile_alone_is_not_taken_for_new(compare):
+    # aten::add was among the others at first, so it took no longer there than aten::mul: 0.2 ms.
+    sides = (
+        {"aten::mm": (0.0100, 40), "aten::mul": (0.0002, 5), "other operators": (0.0020, 90)},
+        {"aten::mm": (0.0100, 40), "aten::add": (0.0008, 6), "other operators": (0.0020, 89)},
+    )
+
+    def profile(place, info, document):
+        info["details"]["operators"] = {
+            name: {"time_s": time_s, "calls": calls}
+            for name, (time_s, calls) in sides[place].items()
+        }
+
+    # Its others lose what was aten::add's and gain aten::mul: 1.8 ms before and after.
+    assert compare(profile) == ("aten::add +600.0 us a token",)
+
+
+def test_calls_of_a_gpu_are_launches(compare):
+    def profile(place, info, document):
+        document["machine_info"]["device"]["kind"] = "cuda"
+        info["details"]["operators"] = {"aten::mm": {"time_s": 0.001, "calls": 40 + 41 * place}}
+
+    assert compare(profile) == ("41 more launches a token",)
+
+
+@pytest.mark.parametrize(
+    ("metric", "step"),
+    [
+        ("ttft_s", "a prompt"),
+        ("generate_s", "a call"),
+        ("train_step_s", "a step"),
+        ("x_s", "a round"),
+    ],
+)
+def test_times_are_of_what_was_timed(metric, step):
+    assert name_step(metric) == step
 
 
 def test_memory_is_compared_by_part_across_the_tests_of_a_variant(compare, world):

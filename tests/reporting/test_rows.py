@@ -4,7 +4,7 @@ import pytest
 
 from fixtures.regression.case import Case
 from fixtures.regression.record import Record
-from fixtures.reporting.rows import collect_rows, is_timed_workload
+from fixtures.reporting.rows import collect_rows, collect_training_rows, is_timed_workload
 
 
 def record(technique, workload, model="gpt2", scale="tiny", **metrics):
@@ -12,7 +12,7 @@ def record(technique, workload, model="gpt2", scale="tiny", **metrics):
     return Record("test", case, None, (), metrics, (), {})
 
 
-SHORT, LONG = "b1-p64-n16", "b8-p512-n64"
+SHORT, LONG, TRAINING = "b1-p64-n16", "b8-p512-n64", "train-b2-t64"
 
 
 def test_figures_of_one_variant_and_workload_share_a_row():
@@ -88,6 +88,22 @@ def test_variants_keep_the_order_in_which_they_ran():
         ]
     )
     assert [row.technique for row in rows] == order
+
+
+def test_what_training_takes_is_no_figure_of_the_variant():
+    records = [
+        record("lora", SHORT, tpot_s=0.02),
+        record("lora", TRAINING, train_step_s=0.1),
+        record("lora", TRAINING, peak_allocated_bytes=900),
+        record("full", TRAINING, train_step_s=0.2),
+    ]
+    (row,) = collect_rows(records)
+    assert row.metrics == {"tpot_s": 0.02}
+    trained = [(row.technique, row.workload, row.metrics) for row in collect_training_rows(records)]
+    assert trained == [
+        ("lora", TRAINING, {"train_step_s": 0.1, "peak_allocated_bytes": 900}),
+        ("full", TRAINING, {"train_step_s": 0.2}),
+    ]
 
 
 @pytest.mark.parametrize(
