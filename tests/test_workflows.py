@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from fixtures.upgrading.options import read_options
+
 ROOT = Path(__file__).parents[1]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 ACTIONS = sorted((ROOT / ".github/actions").glob("*/action.yml"))
@@ -27,22 +29,25 @@ def steps_of(path):
     return [step for part in parts for step in part["steps"]]
 
 
-def find_script(job, key):
-    """The script of the one step of a nightly job that has it, by name or by id."""
-    steps = load(ROOT / ".github/workflows/nightly.yml")["jobs"][job]["steps"]
+def find_script(job, key, workflow="nightly"):
+    """The script of the one step of a job that has it, by name or by id."""
+    steps = load(ROOT / f".github/workflows/{workflow}.yml")["jobs"][job]["steps"]
     (script,) = [step["run"] for step in steps if key in (step.get("id"), step.get("name"))]
     return script
 
 
 @pytest.fixture
 def runner(tmp_path):
-    """Runs a script as GitHub's runner does; ``pytest`` only notes its arguments and exits."""
+    """Runs a script as GitHub's runner does; ``pytest`` and ``python`` only note their words."""
     noted = tmp_path / "arguments"
     bin_folder = tmp_path / "bin"
     bin_folder.mkdir()
-    fake = bin_folder / "pytest"
-    fake.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {noted}\necho tables\nexit "$fake_status"\n')
-    fake.chmod(0o755)
+    for name in ("pytest", "python"):
+        fake = bin_folder / name
+        fake.write_text(
+            f'#!/bin/sh\nprintf "%s\\n" "$@" > {noted}\necho tables\nexit "$fake_status"\n'
+        )
+        fake.chmod(0o755)
     script = tmp_path / "script"
     output = tmp_path / "output"
 
@@ -68,7 +73,7 @@ def runner(tmp_path):
 
 
 def test_workflows_are_there():
-    assert [path.name for path in WORKFLOWS] == ["ci.yml", "nightly.yml"]
+    assert [path.name for path in WORKFLOWS] == ["ci.yml", "nightly.yml", "upgrade.yml"]
 
 
 @pytest.mark.parametrize(
@@ -163,6 +168,22 @@ def test_history_keeps_the_newest_sixty_runs(runner):
         f"{number:04}_run.json" for number in range(4, 64)
     ]
     assert accepted.exists()
+
+
+# Exit statuses of the gate: 5 nothing differs, 7 a side failed, 8 undecided.
+@pytest.mark.parametrize(
+    ("status", "step"), [(0, 0), (1, 1), (3, 3), (4, 4), (5, 0), (7, 7), (8, 8)]
+)
+@pytest.mark.parametrize(
+    ("pins", "b"),
+    [("", ["-r", "requirements.txt"]), ("torch==2.14 peft==0.22", ["torch==2.14", "peft==0.22"])],
+)
+def test_upgrade_is_red_unless_it_is_safe_or_changes_nothing(runner, pins, b, status, step):
+    script = find_script("compare", "Compare", "upgrade")
+    ended, words = runner(script, status, pins=pins)
+    assert ended == step
+    assert words[: 2 + len(b)] == ["-m", "fixtures.upgrading", *b]
+    read_options(words[2:])  # it raises for what the gate would refuse
 
 
 def test_options_in_the_workflows_are_pytests():
