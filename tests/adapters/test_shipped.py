@@ -92,5 +92,5 @@ def test_adapter_that_is_not_there_is_refused(copied):
 def test_provenance_that_cannot_be_read_is_refused(copied):
     adapter, base = copied
     (adapter / "provenance.json").write_text('{"command": 1}')
-    with pytest.raises(CheckpointError, match=r"is no provenance file of an adapter: .*; restore"):
+    with pytest.raises(CheckpointError, match=r"is no provenance file: .*; restore"):
         check_base(adapter, base)
