@@ -63,7 +63,7 @@ def test_summaries_worse_than_the_base_fail_and_equal_ones_pass():
 
 @pytest.mark.parametrize("technique", ["lora", "lora-heavy", "ia3"])
 def test_adapters_of_their_own_shape_are_not_held_to_plain_lora(technique):
-    assert find_plain_tolerance(technique, "tiny", "summary", None) is None
+    assert find_plain_tolerance(technique, "summary", None) is None
     assert find_share_of_plain(technique) is None
 
 
@@ -77,14 +77,14 @@ def test_adapters_of_their_own_shape_are_not_held_to_plain_lora(technique):
     ],
 )
 def test_the_same_adapter_may_cost_what_its_precision_costs(technique, ratio):
-    tolerance = find_plain_tolerance(technique, "tiny", "summary", None)
+    tolerance = find_plain_tolerance(technique, "summary", None)
     assert tolerance.ppl_ratio == pytest.approx(ratio)
     assert find_share_of_plain(technique) is None
 
 
 def test_merging_into_packed_weights_is_held_to_its_share_alone():
     # Nobody has published what rounding merged weights to 4 bits again costs.
-    tolerance = find_plain_tolerance("qlora-nf4-merged", "tiny", "summary", None)
+    tolerance = find_plain_tolerance("qlora-nf4-merged", "summary", None)
     assert tolerance.ppl_ratio is None
     assert tolerance.rouge_ratio is None
     assert find_recovered_share("qlora-nf4-merged") == 0.9
@@ -93,6 +93,6 @@ def test_merging_into_packed_weights_is_held_to_its_share_alone():
 @pytest.mark.parametrize("technique", ["qlora-nf4", "qlora-int8", "qlora-nf4+fp16"])
 def test_qlora_recovers_within_a_percent_of_what_plain_lora_does(technique):
     assert find_share_of_plain(technique) == 0.99
-    tolerance = find_plain_tolerance(technique, "tiny", "summary", None)
+    tolerance = find_plain_tolerance(technique, "summary", None)
     assert tolerance.ppl_ratio is None
     assert tolerance.rouge_ratio == pytest.approx(0.98 if "+" in technique else 0.99)
