@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -78,6 +79,8 @@ class Checkout:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            # A background job of a shell ignores Ctrl-C, and so would all that it starts.
+            preexec_fn=_heed_interrupts,
             **options,
         )
 
@@ -105,6 +108,10 @@ class Checkout:
         """The document of its only autosaved run."""
         (path,) = self.saved()
         return json.loads(path.read_text())
+
+
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _environment(added: Mapping[str, str]) -> dict[str, str]:
