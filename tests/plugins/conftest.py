@@ -64,13 +64,23 @@ class Checkout:
 
     root: Path
 
-    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, confine: Callable[[], None] | None = None, **options: Any
+    ) -> subprocess.Popen[str]:
         """Start ``pytest`` in it, in a process group of its own; stdout and stderr are one pipe.
 
         Args:
             arguments: as on the command line.
+            confine: called in the new process before ``pytest`` is, to set limits on it.
             options: for ``Popen``; ``env`` adds to the environment.
         """
+
+        def prepare() -> None:
+            # A background job of a shell ignores Ctrl-C, and so would all that it starts.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            if confine is not None:
+                confine()
+
         return subprocess.Popen(
             [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
             cwd=options.pop("cwd", self.root),
@@ -79,8 +89,7 @@ class Checkout:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-            # A background job of a shell ignores Ctrl-C, and so would all that it starts.
-            preexec_fn=_heed_interrupts,
+            preexec_fn=prepare,
             **options,
         )
 
@@ -108,10 +117,6 @@ class Checkout:
         """The document of its only autosaved run."""
         (path,) = self.saved()
         return json.loads(path.read_text())
-
-
-def _heed_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _environment(added: Mapping[str, str]) -> dict[str, str]:

@@ -172,7 +172,7 @@ def test_run_that_the_disk_does_not_take_is_shown_whole_and_fails(checkout):
         *(*GPT2, "-k", "test_technique_is_applied"),
         # The limit is on any file, pytest's own record of what tests print included.
         *("--benchmark-autosave", "--benchmark-json=run.json", "--capture=sys"),
-        preexec_fn=allow_files_of_4_kib,
+        confine=allow_files_of_4_kib,
     )
     assert finished.status == 1
     assert re.search(r"(?m)^gpt2, tiny *\n.*\nfp32 ", finished.text)

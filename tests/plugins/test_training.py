@@ -26,7 +26,7 @@ def test_workers_that_cannot_be_are_refused_in_one_sentence(shared_checkout, wor
 
 def test_more_workers_than_cores_are_refused_in_one_sentence(shared_checkout):
     # On one core alone, whatever the machine has.
-    with shared_checkout.start("-m", "cpu", "--workers", "8", preexec_fn=_take_one_core) as process:
+    with shared_checkout.start("-m", "cpu", "--workers", "8", confine=_take_one_core) as process:
         text, _ = process.communicate(timeout=120)
     assert process.returncode == 4
     assert text.strip() == "ERROR: --workers: 8 workers need 8 cores, and this host has 1 core"

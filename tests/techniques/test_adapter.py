@@ -13,9 +13,9 @@ from fixtures.device import Device
 from fixtures.models.registry import MODELS
 from fixtures.models.spec import ModelSpec
 from fixtures.models.weights import Weights, load_model
-from fixtures.techniques.adapter import (
+from fixtures.techniques.adapter import Adapter
+from fixtures.techniques.adapter_files import (
     ADAPTER_FOLDER,
-    Adapter,
     load_adapter,
     load_adapter_beside,
     save_adapter,
