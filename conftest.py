@@ -12,6 +12,7 @@ pytest_plugins = [
     "fixtures.plugins.measuring",
     "fixtures.plugins.scoring",
     "fixtures.plugins.adapting",
+    "fixtures.plugins.swapping",
     "fixtures.plugins.baseline",
     "fixtures.plugins.accepting",
     "fixtures.plugins.calibrating",
