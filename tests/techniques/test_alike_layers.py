@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+
+from fixtures.techniques.alike_layers import find_decoder_layers, use_compiled
+from fixtures.techniques.fixed_attention import AttentionSwap, Span, attend_step
+from fixtures.techniques.fixed_cache import Slots, StepLayer, StepPart
+from fixtures.techniques.registry import find_technique
+
+ROWS, LENGTH, SLOTS = 3, 9, 16
+
+
+@pytest.fixture(autouse=True)
+def _nothing_compiled_before():
+    torch._dynamo.reset()
+
+
+@pytest.fixture
+def step() -> Callable[..., tuple[int, torch.Tensor]]:
+    """How often a model's layers were compiled, and the logits of one step of three rows."""
+
+    def step(model: Any, *, compiled: bool = True) -> tuple[int, torch.Tensor]:
+        from transformers.cache_utils import Cache, DynamicCache
+
+        ids = torch.randint(3, 90, (ROWS, LENGTH + 1), generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            filled = DynamicCache()
+            model(input_ids=ids[:, :LENGTH], past_key_values=filled, use_cache=True)
+        span = Span(position=torch.tensor([LENGTH]), starts=torch.zeros(ROWS, dtype=torch.long))
+        layers = []
+        for layer in filled.layers:
+            slots = Slots.like(layer.keys, layer.values, SLOTS)
+            slots.keys[:, :, :LENGTH], slots.values[:, :, :LENGTH] = layer.keys, layer.values
+            layers.append(StepLayer(slots, span.position))
+        cache, compilations = Cache(layers=layers), []
+
+        def note(traced: Any, _: Any) -> Any:
+            compilations.append(len(traced.graph.nodes))
+            return traced.forward
+
+        def run() -> torch.Tensor:
+            return (
+                type(model)
+                .forward(
+                    model,
+                    input_ids=ids[:, LENGTH:],
+                    position_ids=span.position[None],
+                    past_key_values=cache,
+                    use_cache=True,
+                )
+                .logits
+            )
+
+        compile_once = partial(torch.compile, backend=note, fullgraph=True, dynamic=False)
+        attention = AttentionSwap(model).use("fixed_step", partial(attend_step, span))
+        with torch.no_grad(), attention:
+            if not compiled:
+                return 0, run()
+            with use_compiled(model, cache, [StepPart(layer) for layer in layers], compile_once):
+                logits = run()
+            return len(compilations), logits
+
+    return step
+
+
+@pytest.mark.parametrize(
+    ("key", "technique"), [("gpt2", "fp32"), ("gemma-2b", "nf4"), ("small-gpt", "bf16")]
+)
+def test_layers_that_are_alike_are_compiled_once_and_give_the_same_logits(
+    key: str, technique: str, build: Callable[..., Any], step: Callable[..., Any]
+) -> None:
+    model = build(find_technique(technique), key)
+    assert len(find_decoder_layers(model)) > 1
+    _, wanted = step(model, compiled=False)
+    compilations, found = step(model)
+    assert torch.equal(found, wanted)
+    assert compilations == 1
+
+
+def test_layers_of_two_kinds_are_compiled_twice(step: Callable[..., Any]) -> None:
+    from transformers import GPTNeoConfig, GPTNeoForCausalLM
+
+    # In turn, those that see all positions and those that see a window.
+    kinds = [[["global", "local"], 3]]
+    config = GPTNeoConfig(
+        vocab_size=100, hidden_size=32, num_layers=6, num_heads=2, attention_types=kinds
+    )
+    model = GPTNeoForCausalLM(config).eval()
+    _, wanted = step(model, compiled=False)
+    compilations, found = step(model)
+    assert torch.equal(found, wanted)
+    assert compilations == 2
+
+
+def test_layers_run_their_own_code_afterwards(
+    build: Callable[..., Any], step: Callable[..., Any]
+) -> None:
+    model = build(find_technique("fp32"), "gpt2")
+    step(model)
+    assert not any("forward" in vars(layer) for layer in find_decoder_layers(model))
+
+
+def test_model_that_names_no_layers_is_told(build: Callable[..., Any]) -> None:
+    model = build(find_technique("fp32"), "gpt2")
+    model._no_split_modules = None
+    with pytest.raises(ValueError, match=r"^GPT2LMHeadModel names no layers in _no_split_modules$"):
+        find_decoder_layers(model)
