@@ -7,7 +7,7 @@ import torch
 
 from fixtures.accuracy.examples import prompt_ids
 from fixtures.accuracy.rouge import rouge_rows
-from fixtures.accuracy.summaries import compare_lengths, generate_summaries
+from fixtures.accuracy.summaries import generate_summaries
 
 CAUSAL = ["gpt2", "gpt-neo", "gemma"]
 
@@ -120,13 +120,3 @@ def test_long_article_is_cut_to_leave_room_for_the_summary(
 def test_nothing_to_generate_is_refused(new_tokens, batch_size, tiny_model, tokenizer, articles):
     with pytest.raises(ValueError, match="above 0"):
         generate_summaries(tiny_model("gpt2"), tokenizer, articles, new_tokens, batch_size)
-
-
-def test_length_ratio_is_of_all_characters():
-    assert compare_lengths(["abc", ""], ["ab", "abcd"]) == 0.5
-
-
-@pytest.mark.parametrize(("texts", "reference"), [(["a"], []), (["a"], [""])])
-def test_length_ratio_of_nothing_is_refused(texts, reference):
-    with pytest.raises(ValueError, match="not all empty"):
-        compare_lengths(texts, reference)

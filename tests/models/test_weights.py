@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fixtures.models.registry import MODELS, spec_for_path
-from fixtures.models.seeded import build_random_model, release_seeded_states, seeded_state
+from fixtures.models.seeded import build_random_model, seeded_state
 from fixtures.models.weights import (
     CHECKPOINTS,
     CheckpointError,
@@ -90,11 +90,9 @@ def test_seeding_leaves_the_random_state_as_it_was():
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_seeded_state_is_made_once_and_can_be_freed():
+def test_seeded_state_is_made_once():
     first = seeded_state(MODELS["gpt2"], "tiny")
     assert seeded_state(MODELS["gpt2"], "tiny") is first
-    release_seeded_states()
-    assert seeded_state(MODELS["gpt2"], "tiny") is not first
 
 
 @pytest.mark.parametrize("key", MODELS)
