@@ -32,7 +32,9 @@ _FAULT_TECHNIQUES = "--techniques=fp32,sdpa,int8"
 _TINY_MODELS = ("gpt2", "t5-small", "gpt-neo-1.3b", "gemma-2b", "small-gpt")
 
 _SLOWDOWNS = ("+10%", "+25%")
-_TIME_VARIANTS = {"tiny": "tiny-gpt2-fp32", "published": "gpt2-fp32"}
+# The reference, which has nothing beside it, and a variant that has.
+_SLOWED = ("fp32", "nf4")
+_PREFIXES = {"tiny": "tiny-gpt2-", "published": "gpt2-"}
 _EXACT_PLANTS = (
     ("peak_allocated_bytes:+2%@tiny-{}-int8", "peak_allocated_bytes"),
     ("copy:weights@tiny-{}-sdpa", "peak_allocated_bytes"),
@@ -52,12 +54,14 @@ class Tally:
     """Verdicts of some runs.
 
     Attributes:
-        verdicts: how many of each.
+        own: how many of each, on the figures themselves.
+        paired: the same on ratios to the reference's.
         moved: changes of the cases called regressed.
         seconds: of wall time.
     """
 
-    verdicts: Counter[str] = field(default_factory=Counter)
+    own: Counter[str] = field(default_factory=Counter)
+    paired: Counter[str] = field(default_factory=Counter)
     moved: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -126,22 +130,40 @@ def tally_unchanged(bench: Bench, repeats: int, arguments: Sequence[str]) -> Tal
     tally, start = Tally(), time.monotonic()
     for _ in range(repeats):
         for variant, verdict in list_verdicts(bench.run("unchanged", *arguments)):
-            tally.verdicts[verdict["verdict"]] += 1
+            paired = verdict["metric"].startswith("paired:")
+            (tally.paired if paired else tally.own)[verdict["verdict"]] += 1
             if verdict["verdict"] in _FAILING:
                 tally.moved.append(f"{variant} {verdict['metric']}: {verdict['reason']}")
     tally.seconds = time.monotonic() - start
     return tally
 
 
+@dataclass
+class Planted:
+    """What tries with a plant were called, by variant and metric.
+
+    Attributes:
+        own: verdicts on the metric itself.
+        caught: tries in which the time, or its ratio to the reference's, failed the run.
+    """
+
+    own: dict[tuple[str, str], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    caught: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
 def tally_planted(
     bench: Bench, tries: int, plants: Sequence[str], arguments: Sequence[str]
-) -> dict[tuple[str, str], Counter[str]]:
+) -> Planted:
     """What each metric of each variant was called, in tries with all the plants at once."""
-    found: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    found = Planted()
     for _ in range(tries):
         document = bench.run("planted", *arguments, *(f"--plant={plant}" for plant in plants))
+        failed = set()
         for variant, verdict in list_verdicts(document):
-            found[variant, verdict["metric"]][verdict["verdict"]] += 1
+            found.own[variant, verdict["metric"]][verdict["verdict"]] += 1
+            if verdict["verdict"] in _FAILING:
+                failed.add((variant, verdict["metric"].removeprefix("paired:")))
+        found.caught.update(failed)
     return found
 
 
@@ -164,20 +186,22 @@ def prove_times(folder: Path, repeats: int, scales: Sequence[str]) -> None:
     print(f"baseline recorded in {time.monotonic() - start:.0f} s", flush=True)
     tally = tally_unchanged(bench, repeats, arguments)
     print(f"\n## {repeats} unchanged runs of the timed cases ({tally.seconds:.0f} s)\n")
-    print(f"{tally.verdicts.total()} verdicts: {describe(tally.verdicts)}")
+    print(f"own times: {describe(tally.own)}; beside the reference: {describe(tally.paired)}")
     print("\n".join(f"- false alarm: {line}" for line in tally.moved))
     print("\n## Planted slowdowns\n")
-    print_row("plant", "tries", "caught", "verdicts")
-    print_row("---", "---:", "---:", "---")
-    variants = [variant for scale, variant in _TIME_VARIANTS.items() if scale in scales]
-    chosen = [*arguments[:-2], "--techniques=fp32", arguments[-1]]
+    print_row("plant", "tries", "caught", "by its own time", "beside its reference")
+    print_row("---", "---:", "---:", "---", "---")
+    variants = [f"{_PREFIXES[scale]}{name}" for scale in scales for name in _SLOWED]
+    chosen = [*arguments[:-2], f"--techniques={','.join(_SLOWED)}", arguments[-1]]
     for slowdown in _SLOWDOWNS:
         # Cases are judged apart, so a run can hold a plant in each of them.
         cases = [(variant, metric) for variant in variants for metric in ("tpot_s", "ttft_s")]
         plants = [f"{metric}:{slowdown}@{variant}" for variant, metric in cases]
         found = tally_planted(bench, repeats, plants, chosen)
-        for case, plant in zip(cases, plants, strict=True):
-            print_row(f"`{plant}`", repeats, found[case]["regressed"], describe(found[case]))
+        for (variant, metric), plant in zip(cases, plants, strict=True):
+            own, paired = found.own[variant, metric], found.own[variant, f"paired:{metric}"]
+            caught = found.caught[variant, metric]
+            print_row(f"`{plant}`", repeats, caught, describe(own), describe(paired) or "n/a")
 
 
 def prove_exact(folder: Path, tries: int, models: Sequence[str]) -> None:
@@ -190,7 +214,7 @@ def prove_exact(folder: Path, tries: int, models: Sequence[str]) -> None:
     judged = (*arguments, f"--benchmark-compare={saved.name}")
     tally = tally_unchanged(bench, tries, judged)
     print(f"\n## {tries} unchanged runs of memory, accuracy and evidence\n")
-    print(f"{tally.verdicts.total()} verdicts: {describe(tally.verdicts)}")
+    print(f"{tally.own.total()} verdicts: {describe(tally.own)}")
     print("\n".join(f"- false alarm: {line}" for line in tally.moved))
     print("\n## Planted faults\n")
     print_row("plant", "judged by", *models)
@@ -201,8 +225,8 @@ def prove_exact(folder: Path, tries: int, models: Sequence[str]) -> None:
             plant = form.format(model)
             variant = plant.rpartition("@")[2]
             chosen = [*judged, "-k", f"({_SCORED[3]}) and {variant}"]
-            called = tally_planted(bench, tries, [plant], chosen)[variant, metric]
-            cells.append(f"{sum(called[each] for each in _FAILING)}/{called.total()}")
+            found = tally_planted(bench, tries, [plant], chosen)
+            cells.append(f"{found.caught[variant, metric]}/{found.own[variant, metric].total()}")
         print_row(f"`{form.format('*')}`", metric, *cells)
     print(f"\n{time.monotonic() - start:.0f} s")
 

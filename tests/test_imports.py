@@ -18,8 +18,9 @@ FLOORS = {
     "accuracy": GROUND | {"corpus.articles"},
     "regression": GROUND,
     "reporting": GROUND | {"regression"},
-    "adapters": GROUND | {"corpus", "models", "techniques"},
-    "adaptation": GROUND | {"corpus", "models", "techniques", "adapters", "accuracy", "variants"},
+    "adapters": GROUND | {"corpus", "models", "techniques", "measurement.memory"},
+    "adaptation": GROUND
+    | {"corpus", "models", "techniques", "adapters", "accuracy", "variants", "measurement.memory"},
     "variants": GROUND | {"models", "techniques", "adapters"},
     "matrix": GROUND | {"models", "techniques", "variants"},
     "cells": GROUND | {"models", "variants"},

@@ -171,11 +171,11 @@ def test_adapter_is_loaded_with_its_base_and_generates_only_where_it_is_asked_fo
     for variant in build_matrix(whole, "cpu"):
         has_none = find_adapter_part(variant) is None
         assert is_loaded(whole, variant, "cpu") is has_none
-        assert is_generated(whole, variant) is has_none
+        assert is_generated(whole, variant, "cpu") is has_none
     asked = select(models="gpt2", techniques="lora", scale="tiny")
     (variant,) = build_matrix(asked, "cpu")
     assert is_loaded(asked, variant, "cpu")
-    assert is_generated(asked, variant)
+    assert is_generated(asked, variant, "cpu")
 
 
 def test_workloads_of_the_command_line_replace_those_of_the_tier(select):
@@ -208,6 +208,18 @@ def test_gpu_times_the_load_of_what_loads_in_its_own_way(select):
     assert loaded(select(models="gemma-2b", techniques="bf16"), "gpu") == ["bf16"]
     assert loaded(select(models="gpt2", techniques="nf4+flash"), "gpu") == ["nf4+flash"]
     assert "flash" in loaded(select(models="gpt2", scale="tiny"), "cpu")
+
+
+def test_cpu_loads_two_forms_of_a_published_shape_and_generates_with_none(select):
+    whole = select(models="t5-small", scale="published")
+    variants = build_matrix(whole, "cpu")
+    loaded = [v.technique.name for v in variants if is_loaded(whole, v, "cpu")]
+    assert loaded == ["fp32", "nf4"]
+    assert not any(is_generated(whole, variant, "cpu") for variant in variants)
+    asked = select(models="t5-small", techniques="bf16", scale="published")
+    (variant,) = build_matrix(asked, "cpu")
+    assert is_loaded(asked, variant, "cpu")
+    assert is_generated(asked, variant, "cpu")
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ def test_noise_is_that_between_repeats():
     # ln 1.01 - ln 1 over two repeats: sd = difference / sqrt 2.
     found = calibrate(repeats(1.0, 1.01))
     assert found.noise == pytest.approx(0.00995033 / 2**0.5, rel=1e-5)
-    assert found.seconds == pytest.approx(1.005)
+    assert found.level == pytest.approx(1.005)
 
 
 def test_quiet_case_shows_little_more_than_its_margin():

@@ -21,6 +21,7 @@ _SCRIPT: dict[str, Any] = {
     "techniques": ["fp32", "nf4"],
     "unsupported": [],
     "gpu": False,
+    "beside": False,
     "device": "Example CPU",
     "settings": {"dtype": "float32"},
     "packages": {"python": "3.11.7", "torch": "2.13.0"},

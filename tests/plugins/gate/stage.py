@@ -3,7 +3,7 @@
 ``script.json`` beside it says what is measured: ``techniques`` of gpt2; ``seconds`` and ``bytes``
 by variant and metric, or ``default``; ``settings``, ``device``, ``throttled``; ``canaries`` of the
 start and the end, and ``suspect_canary`` for what was found slower;
-``gpu``, whether there seems to be one.
+``gpu``, whether there seems to be one; ``beside``, whether a variant has its reference beside it.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def scripted(metric: str, steps: int = 1, timed: bool = True):
             workload = str(request.node.callspec.params.get("workload", "load"))
             seconds = figure("seconds", built.variant, metric) * steps
             beside = None
-            if metric != "load_s" and not built.variant.is_reference:
+            if SCRIPT["beside"] and metric != "load_s" and not built.variant.is_reference:
                 reference = figure("seconds", built.variant.reference(), metric) * steps
                 beside = lambda: lambda: (reference,)  # noqa: E731
             taken = timer(metric, CLOCK.advance, lambda: (seconds,), steps=steps, beside=beside)

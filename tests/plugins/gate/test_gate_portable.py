@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-OTHER = {"device": "Other CPU"}
+OTHER = {"device": "Other CPU", "beside": True}
 # An accepted run in which nf4 is as fast as its reference.
 SPEED_UP = "speed_up:tpot_s"
 
@@ -13,8 +13,8 @@ def test_sizes_and_speed_ups_are_held_to_another_devices_baseline(judged_stage):
     # Twice as slow altogether, as another device may be.
     run = judged_stage.run(**OTHER, seconds={"default": 0.004})
     assert run.status == 0
-    # ttft and tpot of nf4 over fp32, and storage of both; their own times have no baseline.
-    assert "verdicts: 8 no-baseline, 4 unchanged" in run.lines
+    # ttft and tpot of nf4 over fp32, and storage of both; times and pairs have no baseline.
+    assert "verdicts: 10 no-baseline, 4 unchanged" in run.lines
     assert run.said(
         "no run was accepted on other-cpu-2-threads: sizes and speed-ups are held to"
         " accepted-example-cpu-2-threads.json"
@@ -40,7 +40,7 @@ def test_strict_run_on_a_device_without_a_baseline_fails(judged_stage):
 
 
 @pytest.mark.parametrize("arguments", [(), ("--portable",)], ids=["own", "portable"])
-def test_own_baseline_needs_no_reference_beside_unless_asked(judged_stage, arguments):
-    run = judged_stage.run("-k", "decode and nf4", *arguments)
+def test_speed_up_is_judged_on_a_device_of_its_own_baseline_where_asked(judged_stage, arguments):
+    run = judged_stage.run("-k", "decode and nf4", *arguments, beside=True)
     assert run.status == 0
-    assert f"verdicts: {2 if arguments else 1} unchanged" in run.lines
+    assert run.said(f"verdicts: 1 new, {2 if arguments else 1} unchanged")

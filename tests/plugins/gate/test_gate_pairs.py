@@ -1,0 +1,66 @@
+"""Rounds in turn with the reference's show what the noise between sessions hides."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from fixtures.regression.limits import ROUNDS_NEEDED
+
+# Sessions 15 % apart: no margin that gates anything can be learnt from them.
+NOISY = (0.75, 0.9, 1.1, 1.3, 0.8, 1.2)
+
+
+@pytest.fixture
+def noisy_stage(new_stage):
+    stage = new_stage()
+    stage.accept(*NOISY, beside=True)
+    return stage
+
+
+def verdict(run, case):
+    """The lines of one metric's verdict in a run that failed."""
+    return next(lines for lines in run.text.split("\n\n") if case in lines.splitlines()[0])
+
+
+def test_slowdown_that_sessions_hide_is_seen_beside_the_reference(noisy_stage):
+    slower = {"default": 0.002, "tiny-gpt2-nf4 tpot_s": 0.0022}
+    run = noisy_stage.run("-k", "decode", beside=True, seconds=slower)
+    assert run.status == 1
+    assert "tiny gpt2-nf4-b1-p64-n16 on Example CPU: paired:tpot_s regressed" in run.lines
+    assert "  baseline  1.000x its reference's  n=20, recorded at unversi" in run.text
+    assert "  change    +10.0 % [" in run.text
+    assert "verdicts: 1 regressed, 2 undecided" in run.lines
+
+
+def test_machine_half_as_fast_changes_nothing_beside_the_reference(noisy_stage):
+    run = noisy_stage.run("-k", "decode", beside=True, seconds={"default": 0.004})
+    assert run.status == 0
+    assert "verdicts: 1 unchanged, 2 undecided" in run.lines
+
+
+def test_reference_has_nothing_beside_it(noisy_stage):
+    saved = json.loads(noisy_stage.accepted.read_text())
+    pairs = {
+        (bench["extra_info"]["case"]["technique"], timed["metric"]): timed.get("pairs")
+        for bench in saved["benchmarks"]
+        if (timed := bench["extra_info"]["timed"])
+    }
+    assert {case for case, taken in pairs.items() if taken} == {
+        ("nf4", "tpot_s"),
+        ("nf4", "ttft_s"),
+    }
+    assert len(pairs["nf4", "tpot_s"]) >= ROUNDS_NEEDED
+
+
+def test_margin_of_the_pairs_is_learnt_from_their_own_sessions(noisy_stage):
+    sessions = json.loads(noisy_stage.accepted.read_text())["accepted"]["sessions"]
+    learnt = [metrics for metrics in sessions.values() if "paired:tpot_s" in metrics]
+    assert [len(metrics["paired:tpot_s"]) for metrics in learnt] == [len(NOISY) + 1]
+
+
+def test_baseline_without_pairs_calls_them_new(judged_stage):
+    run = judged_stage.run("-k", "decode", beside=True)
+    assert run.status == 0
+    assert "verdicts: 1 new, 2 unchanged" in run.lines
