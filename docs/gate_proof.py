@@ -32,8 +32,6 @@ _FAULT_TECHNIQUES = "--techniques=fp32,sdpa,int8"
 _TINY_MODELS = ("gpt2", "t5-small", "gpt-neo-1.3b", "gemma-2b", "small-gpt")
 
 _SLOWDOWNS = ("+10%", "+25%")
-# The reference, which has nothing beside it, and a variant that has.
-_SLOWED = ("fp32", "nf4")
 _PREFIXES = {"tiny": "tiny-gpt2-", "published": "gpt2-"}
 _EXACT_PLANTS = (
     ("peak_allocated_bytes:+2%@tiny-{}-int8", "peak_allocated_bytes"),
@@ -191,13 +189,13 @@ def prove_times(folder: Path, repeats: int, scales: Sequence[str]) -> None:
     print("\n## Planted slowdowns\n")
     print_row("plant", "tries", "caught", "by its own time", "beside its reference")
     print_row("---", "---:", "---:", "---", "---")
-    variants = [f"{_PREFIXES[scale]}{name}" for scale in scales for name in _SLOWED]
-    chosen = [*arguments[:-2], f"--techniques={','.join(_SLOWED)}", arguments[-1]]
+    names = _TECHNIQUES.partition("=")[2].split(",")
+    variants = [f"{_PREFIXES[scale]}{name}" for scale in scales for name in names]
     for slowdown in _SLOWDOWNS:
         # Cases are judged apart, so a run can hold a plant in each of them.
         cases = [(variant, metric) for variant in variants for metric in ("tpot_s", "ttft_s")]
         plants = [f"{metric}:{slowdown}@{variant}" for variant, metric in cases]
-        found = tally_planted(bench, repeats, plants, chosen)
+        found = tally_planted(bench, repeats, plants, arguments)
         for (variant, metric), plant in zip(cases, plants, strict=True):
             own, paired = found.own[variant, metric], found.own[variant, f"paired:{metric}"]
             caught = found.caught[variant, metric]

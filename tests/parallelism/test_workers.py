@@ -88,17 +88,17 @@ def test_workers_end_when_the_process_that_asked_for_them_is_killed(folder):
         f"run_workers({STAND_IN!r}, Path(sys.argv[1]), 2, 60.0)"
     )
     with subprocess.Popen([sys.executable, "-c", ask, str(folder)], cwd=ROOT) as asking:
-        wait_until(lambda: len([*folder.glob("worker-*.pid")]) == 2)
+        assert comes_true(lambda: len([*folder.glob("worker-*.pid")]) == 2)
         assert len(find_processes(folder)) == 4  # the one that asked, the launcher, two workers
         asking.send_signal(signal.SIGKILL)
-    wait_until(lambda: not find_processes(folder))
+    assert comes_true(lambda: not find_processes(folder))
 
 
-def wait_until(holds, within_s=60.0):
+def comes_true(holds, within_s=60):
     end = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < end
+    while not holds() and time.monotonic() < end:
         time.sleep(0.05)
+    return holds()
 
 
 # As torch.distributed.run of PyTorch 2.13 prints it; times and names of hosts left out.

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-_PATIENCE_S = 60
-
 
 def members(session):
     """Ids of the processes of a session, from /proc."""
@@ -25,11 +23,11 @@ def members(session):
     return found
 
 
-def wait_until(holds):
-    end = time.monotonic() + _PATIENCE_S
-    while not holds():
-        assert time.monotonic() < end
+def comes_true(holds, within_s=60):
+    end = time.monotonic() + within_s
+    while not holds() and time.monotonic() < end:
         time.sleep(0.05)
+    return holds()
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +44,7 @@ def interrupted(new_checkout):
             line = process.stdout.readline()
             assert line, said
             said += line
-        wait_until(lambda: len(members(process.pid)) > 1)
+        assert comes_true(lambda: len(members(process.pid)) > 1)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         said += process.stdout.read()
     return checkout, process, said
@@ -74,4 +72,4 @@ def test_what_was_measured_before_ctrl_c_is_shown(interrupted):
 
 def test_ctrl_c_leaves_no_process_behind(interrupted):
     _, process, _ = interrupted
-    wait_until(lambda: not members(process.pid))
+    assert comes_true(lambda: not members(process.pid))

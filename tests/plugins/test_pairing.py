@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from fixtures.device import Device
+from fixtures.models.registry import MODELS
+from fixtures.plugins import pairing
+from fixtures.plugins.pairing import Paired, ReferenceModels, judge_pairs
+from fixtures.regression.gate import Gate
+from fixtures.techniques.registry import find_technique
+from fixtures.variants import Variant
+
+CPU = Device("cpu", "a CPU", 2**33, threads=2)
+GPU = Device("cuda", "a GPU", 2**36, index=0, uuid="GPU-0")
+
+
+@pytest.fixture
+def built(monkeypatch):
+    """A variant of which nothing is built, and a list of the references that were."""
+    made = []
+
+    def build(variant, device, weights):
+        made.append(variant.id)
+        return SimpleNamespace(model=object())
+
+    def built(key, technique, device=CPU):
+        variant = Variant(MODELS[key], find_technique(technique), "tiny", "auto")
+        return SimpleNamespace(variant=variant, device=device, weights=None)
+
+    monkeypatch.setattr(pairing, "build_variant", build)
+    return built, made
+
+
+def test_cpu_keeps_the_reference_for_the_other_variants_of_its_model(built):
+    variant, made = built
+    models = ReferenceModels()
+    first = models.find(variant("gpt2", "nf4"))
+    assert models.find(variant("gpt2", "int8")) is first
+    models.find(variant("t5-small", "int8"))
+    assert models.find(variant("gpt2", "int8")) is not first
+    assert made == ["tiny-gpt2-fp32", "tiny-t5-small-fp32", "tiny-gpt2-fp32"]
+
+
+def test_gpu_builds_the_reference_each_time(built):
+    variant, made = built
+    models = ReferenceModels()
+    models.find(variant("gpt2", "nf4", GPU))
+    models.find(variant("gpt2", "nf4", GPU))
+    assert made == ["tiny-gpt2-fp32"] * 2
+
+
+@pytest.mark.parametrize("beside", [None, lambda: pytest.fail("a reference was built")])
+def test_nothing_is_paired_without_a_reference_or_unasked_on_a_gpu(beside):
+    rounds = SimpleNamespace(samples=[1.0], beside=beside, device=GPU)
+    config = SimpleNamespace(getoption={"--portable": False}.get)
+    assert judge_pairs(config, Gate("a-gpu"), None, rounds) == Paired()
