@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.device import Device, NvmlUnavailable
-from fixtures.measurement.nvml import watch_nvml
+from fixtures.measurement.nvml import sample_nvml
 from fixtures.measurement.occupancy import (
     ForeignProcess,
     family_of,
@@ -26,7 +27,7 @@ def test_peaks_of_this_process_its_children_and_the_device(set_nvml, gpu):
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     me, stranger = os.getpid(), 1
     try:
-        with watch_nvml(gpu) as watch:
+        with sample_nvml(gpu) as sampler, sampler.watch() as watch:
             set_nvml(used_bytes=9_000, processes={me: 3_000, child.pid: 500, stranger: 4_000})
             time.sleep(LONG_ENOUGH_S)
             set_nvml(used_bytes=1_200, processes={me: 100})
@@ -44,7 +45,7 @@ def test_peaks_of_this_process_its_children_and_the_device(set_nvml, gpu):
 
 def test_process_that_nvml_does_not_show_is_unknown_and_not_zero(set_nvml, gpu):
     set_nvml(processes={999_999_999: 7_000})  # this process under the host's id
-    with watch_nvml(gpu, unused_bytes=400) as watch:
+    with sample_nvml(gpu) as sampler, sampler.watch(unused_bytes=400) as watch:
         set_nvml(used_bytes=8_000)
         time.sleep(LONG_ENOUGH_S)
     assert watch.reading.process_bytes is None
@@ -54,7 +55,7 @@ def test_process_that_nvml_does_not_show_is_unknown_and_not_zero(set_nvml, gpu):
 
 def test_process_whose_bytes_the_driver_hides_is_unknown(set_nvml, gpu):
     set_nvml(processes={os.getpid(): None})
-    with watch_nvml(gpu) as watch:
+    with sample_nvml(gpu) as sampler, sampler.watch() as watch:
         time.sleep(LONG_ENOUGH_S)
     assert watch.reading.process_bytes is None
 
@@ -62,14 +63,41 @@ def test_process_whose_bytes_the_driver_hides_is_unknown(set_nvml, gpu):
 def test_sampler_without_nvml_is_one_sentence(set_nvml, gpu):
     set_nvml(refused=["nvmlInit"])
     sentence = r"^the NVML sampler did not start: NVML does not answer: Not Supported$"
-    with pytest.raises(NvmlUnavailable, match=sentence), watch_nvml(gpu):
+    with pytest.raises(NvmlUnavailable, match=sentence), sample_nvml(gpu):
         pass
 
 
-def test_sampler_ends_when_the_watched_code_fails(set_nvml, gpu):
-    with pytest.raises(ZeroDivisionError), watch_nvml(gpu):
-        _ = 1 / 0
+def test_sampler_goes_on_when_the_watched_code_fails_and_ends_with_its_block(set_nvml, gpu):
+    with sample_nvml(gpu) as sampler:
+        with pytest.raises(ZeroDivisionError), sampler.watch():
+            _ = 1 / 0
+        with sampler.watch() as watch:
+            set_nvml(used_bytes=5_000)
+            time.sleep(LONG_ENOUGH_S)
+    assert watch.reading.device_bytes == 5_000
     assert samplers_running() == []
+
+
+def test_peaks_of_one_watch_are_not_those_of_the_next(set_nvml, gpu):
+    with sample_nvml(gpu) as sampler:
+        with sampler.watch() as first:
+            set_nvml(used_bytes=9_000)
+            time.sleep(LONG_ENOUGH_S)
+        set_nvml(used_bytes=2_000)
+        with sampler.watch() as second:
+            time.sleep(LONG_ENOUGH_S)
+    assert (first.reading.device_bytes, second.reading.device_bytes) == (9_000, 2_000)
+    assert second.reading.device_delta_bytes == 0
+
+
+def test_sampler_that_dies_is_one_sentence(set_nvml, gpu):
+    with (
+        pytest.raises(NvmlUnavailable, match=r"^the NVML sampler failed: it said nothing$"),
+        sample_nvml(gpu) as sampler,
+        sampler.watch(),
+    ):
+        (child,) = family_of(os.getpid()) - {os.getpid()}
+        os.kill(child, signal.SIGKILL)
 
 
 def samplers_running():
@@ -79,7 +107,7 @@ def samplers_running():
 
 
 def test_sampler_runs_beside_the_watched_code_and_not_after(set_nvml, gpu):
-    with watch_nvml(gpu):
+    with sample_nvml(gpu):
         assert len(samplers_running()) == 1
     assert samplers_running() == []
 
