@@ -96,14 +96,14 @@ def test_sampler_that_dies_is_one_sentence(set_nvml, gpu):
         sample_nvml(gpu) as sampler,
         sampler.watch(),
     ):
-        (child,) = family_of(os.getpid()) - {os.getpid()}
-        os.kill(child, signal.SIGKILL)
+        (pid,) = samplers_running()
+        os.kill(pid, signal.SIGKILL)
 
 
 def samplers_running():
     children = family_of(os.getpid()) - {os.getpid()}
-    commands = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children]
-    return [command for command in commands if b"fixtures.measurement.nvml" in command]
+    commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children}
+    return [pid for pid, command in commands.items() if b"fixtures.measurement.nvml" in command]
 
 
 def test_sampler_runs_beside_the_watched_code_and_not_after(set_nvml, gpu):
