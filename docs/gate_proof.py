@@ -3,7 +3,10 @@
 ``python -m docs.gate_proof --repeats 20`` prints Markdown: false alarms over so many unchanged
 runs, and for each plant in how many of so many tries the run failed for it. Each run is a pytest
 session of its own, in a checkout of its own under a temporary folder, judged against a baseline
-that was recorded there first, with eight unchanged runs behind its margins.
+that was recorded there first, with other unchanged runs behind its margins.
+
+On a GPU: ``--part times --scales published --techniques bf16,compiled+bf16 --slowdowns +5%
+--pytest=--weights=seeded --pytest=--workloads=b1-p512-n64``.
 """
 
 from __future__ import annotations
@@ -27,12 +30,10 @@ ROOT = Path(__file__).parents[1]
 _TIMED = ("-m", "timing", "-k", "decode or prefill")
 _SCORED = ("-m", "not timing", "-k", "applied or memory or perplexity or divergence")
 # Tiny and published gpt2 under five techniques: 20 timed cases.
-_TECHNIQUES = "--techniques=fp32,bf16,int8,nf4,int8-dynamic"
+_TECHNIQUES = "fp32,bf16,int8,nf4,int8-dynamic"
 _FAULT_TECHNIQUES = "--techniques=fp32,sdpa,int8"
 _TINY_MODELS = ("gpt2", "t5-small", "gpt-neo-1.3b", "gemma-2b", "small-gpt")
 
-_SLOWDOWNS = ("+10%", "+25%")
-_PREFIXES = {"tiny": "tiny-gpt2-", "published": "gpt2-"}
 _EXACT_PLANTS = (
     ("peak_allocated_bytes:+2%@tiny-{}-int8", "peak_allocated_bytes"),
     ("copy:weights@tiny-{}-sdpa", "peak_allocated_bytes"),
@@ -43,7 +44,6 @@ _EXACT_PLANTS = (
     ("weights:ln-eps-1e-3@tiny-{}-sdpa", "kl_drift"),
     ("weights:attention-scale-1.05@tiny-{}-sdpa", "kl_drift"),
 )
-_BASELINE_RUNS = 9
 _FAILING = ("regressed", "measuring-error")
 
 
@@ -96,12 +96,12 @@ class Bench:
         document: dict[str, Any] = json.loads(target.read_text(encoding="utf-8"))
         return document
 
-    def record_baseline(self, *arguments: str) -> str:
+    def record_baseline(self, runs: int, *arguments: str) -> str:
         """Save unchanged runs, put their medians behind the last one, and name that.
 
         Written by hand, since a selection is rightly refused as a baseline by the command.
         """
-        for _ in range(_BASELINE_RUNS):
+        for _ in range(runs):
             self.run("baseline", "--benchmark-autosave", *arguments)
         saved = sorted((self.root / "baselines").glob("*/*.json"))
         document = json.loads(saved[-1].read_text(encoding="utf-8"))
@@ -175,23 +175,24 @@ def describe(counts: Counter[str]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.most_common())
 
 
-def prove_times(folder: Path, repeats: int, scales: Sequence[str]) -> None:
+def prove_times(folder: Path, asked: argparse.Namespace) -> None:
     """Unchanged repeats of the timed cases, then each slowdown."""
     bench, start = Bench(folder), time.monotonic()
-    scale = scales[0] if len(scales) == 1 else "all"
-    arguments = (*_TIMED, "--models=gpt2", _TECHNIQUES, f"--scale={scale}")
-    bench.record_baseline(*arguments)
+    scales, repeats = asked.scales.split(","), asked.repeats
+    chosen = ("--models=gpt2", f"--techniques={asked.techniques}", *asked.pytest)
+    arguments = (*_TIMED, *chosen, f"--scale={scales[0] if len(scales) == 1 else 'all'}")
+    bench.record_baseline(asked.baseline_runs, *arguments)
     print(f"baseline recorded in {time.monotonic() - start:.0f} s", flush=True)
-    tally = tally_unchanged(bench, repeats, arguments)
-    print(f"\n## {repeats} unchanged runs of the timed cases ({tally.seconds:.0f} s)\n")
+    tally = tally_unchanged(bench, asked.unchanged or repeats, arguments)
+    print(f"\n## Unchanged runs of the timed cases ({tally.seconds:.0f} s)\n")
     print(f"own times: {describe(tally.own)}; beside the reference: {describe(tally.paired)}")
     print("\n".join(f"- false alarm: {line}" for line in tally.moved))
     print("\n## Planted slowdowns\n")
     print_row("plant", "tries", "caught", "by its own time", "beside its reference")
     print_row("---", "---:", "---:", "---", "---")
-    names = _TECHNIQUES.partition("=")[2].split(",")
-    variants = [f"{_PREFIXES[scale]}{name}" for scale in scales for name in names]
-    for slowdown in _SLOWDOWNS:
+    prefixes = ["tiny-gpt2" if scale == "tiny" else "gpt2" for scale in scales]
+    variants = [f"{each}-{name}" for each in prefixes for name in asked.techniques.split(",")]
+    for slowdown in asked.slowdowns.split(","):
         # Cases are judged apart, so a run can hold a plant in each of them.
         cases = [(variant, metric) for variant in variants for metric in ("tpot_s", "ttft_s")]
         plants = [f"{metric}:{slowdown}@{variant}" for variant, metric in cases]
@@ -202,9 +203,9 @@ def prove_times(folder: Path, repeats: int, scales: Sequence[str]) -> None:
             print_row(f"`{plant}`", repeats, caught, describe(own), describe(paired) or "n/a")
 
 
-def prove_exact(folder: Path, tries: int, models: Sequence[str]) -> None:
+def prove_exact(folder: Path, asked: argparse.Namespace) -> None:
     """Faults in memory, accuracy and the technique itself, in the tiny models."""
-    bench = Bench(folder)
+    bench, tries, models = Bench(folder), asked.exact_tries, asked.models.split(",")
     arguments = (*_SCORED, f"--models={','.join(models)}", _FAULT_TECHNIQUES, "--scale=tiny")
     start = time.monotonic()
     bench.run("baseline", "--benchmark-save=plain", *arguments)
@@ -233,6 +234,11 @@ def main() -> None:
     """Print the proof."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=20, help="unchanged runs, and tries a plant")
+    parser.add_argument("--unchanged", type=int, help="unchanged runs, where others than tries")
+    parser.add_argument("--baseline-runs", type=int, default=10, help="behind the margins")
+    parser.add_argument("--techniques", default=_TECHNIQUES, help="of the timed cases, of gpt2")
+    parser.add_argument("--slowdowns", default="+10%,+25%", help="to be planted")
+    parser.add_argument("--pytest", action="append", default=[], help="a further option, each")
     parser.add_argument("--exact-tries", type=int, default=1, help="tries of what has no noise")
     parser.add_argument("--scales", default="tiny,published", help="of the timed cases")
     parser.add_argument("--models", default=",".join(_TINY_MODELS), help="for faults")
@@ -240,13 +246,13 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         for part, prove in (
-            ("times", lambda to: prove_times(to, asked.repeats, asked.scales.split(","))),
-            ("exact", lambda to: prove_exact(to, asked.exact_tries, asked.models.split(","))),
+            ("times", prove_times),
+            ("exact", prove_exact),
         ):
             if asked.part in (part, "all"):
                 target = Path(folder) / part
                 target.mkdir()
-                prove(target)
+                prove(target, asked)
 
 
 if __name__ == "__main__":
