@@ -20,9 +20,11 @@ def noisy_stage(new_stage):
     return stage
 
 
-def verdict(run, case):
-    """The lines of one metric's verdict in a run that failed."""
-    return next(lines for lines in run.text.split("\n\n") if case in lines.splitlines()[0])
+@pytest.fixture
+def calm_stage(new_stage):
+    stage = new_stage()
+    stage.accept(*(0.999, 1.001) * 3, beside=True)
+    return stage
 
 
 def test_slowdown_that_sessions_hide_is_seen_beside_the_reference(noisy_stage):
@@ -65,3 +67,18 @@ def test_baseline_without_pairs_calls_them_new(judged_stage):
     run = judged_stage.run("-k", "decode", beside=True)
     assert run.status == 0
     assert "verdicts: 1 new, 2 unchanged" in run.lines
+
+
+def test_what_slows_all_alike_fails_the_reference_and_taints_the_others(calm_stage):
+    run = calm_stage.run("-k", "decode", beside=True, seconds={"default": 0.0024})
+    assert run.status == 1
+    assert "tiny gpt2-fp32-b1-p64-n16 on Example CPU: tpot_s regressed" in run.lines
+    assert "verdicts: 1 regressed, 1 tainted, 1 unchanged" in run.lines
+    assert run.said("tainted: tiny gpt2-nf4-b1-p64-n16 tpot_s: slower by +20.0 %, and so is its")
+
+
+def test_slower_technique_fails_by_its_time_and_beside_its_reference(calm_stage):
+    slower = {"default": 0.002, "tiny-gpt2-nf4 tpot_s": 0.0024}
+    run = calm_stage.run("-k", "decode", beside=True, seconds=slower)
+    assert run.status == 1
+    assert "verdicts: 2 regressed, 1 unchanged" in run.lines
