@@ -71,14 +71,9 @@ def test_retaken_rounds_replace_those_before(build_rounds):
 
 
 def test_rounds_in_turn_leave_the_saved_ones_alone(build_rounds):
-    rounds = build_rounds(beside=lambda: lambda: (2 * SLEEP_S,))
+    rounds = build_rounds()
     rounds.take_more(2)
-    reference, variant = rounds.interleave(4)
+    reference, variant = rounds.interleave(lambda: (2 * SLEEP_S,), 4)
     assert (len(reference), len(variant)) == (4, 4)
     assert min(reference) >= 2 * SLEEP_S
     assert len(rounds.samples) == len(rounds.benchmark.stats.stats.data) == 2
-
-
-def test_case_without_a_reference_has_no_turns(build_rounds):
-    with pytest.raises(ValueError, match="tpot_s has no reference to be taken in turn with"):
-        build_rounds().interleave(2)
