@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.models import distil, examination, prune
+from fixtures.models import deriving, distil, examination, prune
 from fixtures.models.provenance import digest_weights, read_provenance
 from fixtures.models.registry import MODELS
 from fixtures.models.weights import Weights, load_model
@@ -18,8 +18,7 @@ def few_texts(monkeypatch):
     monkeypatch.setattr(examination, "SCORED_ARTICLES", 4)
     monkeypatch.setattr(examination, "SUMMARISED_ARTICLES", 1)
     monkeypatch.setattr(examination, "SUMMARY_TOKENS", 2)
-    for module in (distil, prune):
-        monkeypatch.setattr(module, "TRAINING_ARTICLES", 16)
+    monkeypatch.setattr(deriving, "TRAINING_ARTICLES", 16)
 
 
 def load(folder, cpu):
