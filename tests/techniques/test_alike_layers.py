@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import pytest
 import torch
 
-from fixtures.techniques.alike_layers import find_decoder_layers, use_compiled
-from fixtures.techniques.fixed_attention import AttentionSwap, Span, attend_step
-from fixtures.techniques.fixed_cache import Slots, StepLayer, StepPart
+from fixtures.techniques.alike_layers import AlikeLayers, find_decoder_layers
+from fixtures.techniques.fixed_attention import AttentionSwap, Span, attend_prompt, attend_step
+from fixtures.techniques.fixed_cache import PromptLayer, Slots, StepLayer, split_cache
 from fixtures.techniques.registry import find_technique
 
 ROWS, LENGTH, SLOTS = 3, 9, 16
@@ -61,16 +62,17 @@ def step() -> Callable[..., tuple[int, torch.Tensor]]:
         with torch.no_grad(), attention:
             if not compiled:
                 return 0, run()
-            with use_compiled(model, cache, [StepPart(layer) for layer in layers], compile_once):
+            with AlikeLayers(model, compile_once).use(cache, split_cache(cache)):
                 logits = run()
             return len(compilations), logits
 
     return step
 
 
-@pytest.mark.parametrize(
-    ("key", "technique"), [("gpt2", "fp32"), ("gemma-2b", "nf4"), ("small-gpt", "bf16")]
-)
+_ALIKE = [("gpt2", "fp32"), ("gemma-2b", "nf4"), ("small-gpt", "bf16")]
+
+
+@pytest.mark.parametrize(("key", "technique"), _ALIKE)
 def test_layers_that_are_alike_are_compiled_once_and_give_the_same_logits(
     key: str, technique: str, build: Callable[..., Any], step: Callable[..., Any]
 ) -> None:
@@ -80,6 +82,40 @@ def test_layers_that_are_alike_are_compiled_once_and_give_the_same_logits(
     compilations, found = step(model)
     assert torch.equal(found, wanted)
     assert compilations == 1
+
+
+@pytest.mark.parametrize(("key", "technique"), _ALIKE)
+def test_prompts_of_any_length_share_what_is_compiled_for_one_row_and_for_more(
+    key: str, technique: str, build: Callable[..., Any]
+) -> None:
+    model, compilations = build(find_technique(technique), key), []
+
+    def note(traced: Any, _: Any) -> Any:
+        compilations.append(len(traced.graph.nodes))
+        return traced.forward
+
+    # On some CPUs bitsandbytes repacks 4-bit weights in their first pass.
+    with torch.no_grad():
+        model(input_ids=torch.arange(3, 9)[None])
+    compile_once = partial(torch.compile, backend=note, fullgraph=True, dynamic=True)
+    layers, swap = AlikeLayers(model, compile_once), AttentionSwap(model)
+
+    def read(ids: torch.Tensor, *, compiled: bool) -> torch.Tensor:
+        from transformers.cache_utils import Cache
+
+        cache = Cache(layers=[PromptLayer() for _ in find_decoder_layers(model)])
+        use = layers.use(cache, split_cache(cache)) if compiled else nullcontext()
+        with torch.no_grad(), swap.use("fixed_prompt", attend_prompt), use:
+            logits = model(input_ids=ids, past_key_values=cache, use_cache=True).logits
+        assert [layer.get_seq_length() for layer in cache.layers] == [ids.shape[1]] * len(
+            cache.layers
+        )
+        return logits
+
+    for rows, length in ((1, 9), (1, 17), (ROWS, 9), (2, 12), (1, 30)):
+        ids = torch.randint(3, 90, (rows, length), generator=torch.Generator().manual_seed(length))
+        assert torch.equal(read(ids, compiled=True), read(ids, compiled=False))
+    assert len(compilations) == 2
 
 
 def test_layers_of_two_kinds_are_compiled_twice(step: Callable[..., Any]) -> None:
