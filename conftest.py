@@ -5,6 +5,7 @@ from __future__ import annotations
 pytest_plugins = [
     "fixtures.plugins.options",
     "fixtures.plugins.storage",
+    "fixtures.plugins.resident",
     "fixtures.plugins.variants",
     "fixtures.plugins.parallel",
     "fixtures.plugins.hardware",

@@ -15,6 +15,7 @@ from fixtures.matrix import (
     is_generated,
     is_loaded,
     is_scored,
+    is_stored,
     is_swapped,
 )
 from fixtures.models.registry import MODELS, UnknownModel
@@ -208,6 +209,30 @@ def test_gpu_times_the_load_of_what_loads_in_its_own_way(select):
     assert loaded(select(models="gemma-2b", techniques="bf16"), "gpu") == ["bf16"]
     assert loaded(select(models="gpt2", techniques="nf4+flash"), "gpu") == ["nf4+flash"]
     assert "flash" in loaded(select(models="gpt2", scale="tiny"), "cpu")
+
+
+def test_gpu_writes_a_large_model_once_for_all_that_lie_on_disk_alike(select):
+    def stored(selection, tier):
+        matrix = build_matrix(selection, tier)
+        return [v.technique.name for v in matrix if is_stored(selection, v, tier)]
+
+    large, small = select(models="gemma-2b"), select(models="gpt2")
+    bits = ["fp32", "fp16", "bf16", "int8", "nf4", "nf4-dq", "fp4"]
+    pruned = ["pruned-30", "pruned-50", "pruned-2of4"]
+    assert stored(large, "gpu") == [*bits, *pruned, "lora+bf16", "qlora-nf4"]
+    assert len(stored(small, "gpu")) == len(build_matrix(small, "gpu"))
+    assert stored(select(models="gemma-2b", techniques="tf32"), "gpu") == ["tf32"]
+    assert len(stored(large, "cpu")) == len(build_matrix(large, "cpu"))
+
+
+def test_gpu_generates_with_what_differs_in_more_than_its_steps(select):
+    whole = select(models="gpt2")
+    generated = [
+        variant.technique.name
+        for variant in build_matrix(whole, "gpu")
+        if is_generated(whole, variant, "gpu")
+    ]
+    assert generated == ["fp32", "bf16", "compiled+bf16", "int8", "nf4", "nf4+compiled"]
 
 
 def test_cpu_loads_two_forms_of_a_published_shape_and_generates_with_none(select):
