@@ -124,13 +124,16 @@ def test_packed_weights_count_as_what_they_were_packed_from(
     assert model.get_nb_trainable_parameters() == (own, plain + own)
 
 
-def test_a_quantised_base_keeps_its_packed_weights_and_the_rest_in_fp32(
+def test_a_quantised_base_stays_as_it_was_loaded_and_only_the_adapter_is_trained_in_fp32(
     build: Callable[..., Any],
 ) -> None:
     model = attach_adapter(
         build(find_technique("nf4-dq+bf16")), MODELS["gpt2"], ADAPTER_METHODS["qlora-nf4"], 0
     )
-    assert {value.dtype for value in model.parameters()} == {torch.uint8, torch.float32}
+    trained = {each.dtype for each in model.parameters() if each.requires_grad}
+    held = {each.dtype for each in model.parameters() if not each.requires_grad}
+    assert trained == {torch.float32}
+    assert held == {torch.uint8, torch.bfloat16}
     assert model.get_base_model().transformer.gradient_checkpointing is False
 
 
