@@ -27,7 +27,7 @@ def test_small_gpt_is_trained_by_one_two_and_four_workers_on_one_batch():
         f"tiny-small-gpt-data-parallel-train-b8-t64-w{count}" for count in (1, 2, 4)
     ]
     assert ids(build_parallel_cells(select(), "gpu")) == [
-        f"small-gpt-data-parallel-train-b128-t512-w{count}" for count in (1, 2, 4)
+        f"small-gpt-data-parallel-train-b512-t512-w{count}" for count in (1, 2, 4)
     ]
 
 
