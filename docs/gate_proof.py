@@ -6,7 +6,7 @@ session of its own, in a checkout of its own under a temporary folder, judged ag
 that was recorded there first, with other unchanged runs behind its margins.
 
 On a GPU: ``--part times --scales published --techniques bf16,compiled+bf16 --slowdowns +5%
---pytest=--weights=seeded --pytest=--workloads=b1-p512-n64``.
+--pytest=-m "--pytest=gpu and timing" --pytest=--weights=seeded --pytest=--workloads=b1-p512-n64``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 
-_TIMED = ("-m", "timing", "-k", "decode or prefill")
+_TESTS = {"tpot_s": "decode", "ttft_s": "prefill"}
+_TIMED = ("-m", "timing", "-k", " or ".join(_TESTS.values()))
 _SCORED = ("-m", "not timing", "-k", "applied or memory or perplexity or divergence")
 # Tiny and published gpt2 under five techniques: 20 timed cases.
 _TECHNIQUES = "fp32,bf16,int8,nf4,int8-dynamic"
@@ -178,7 +179,7 @@ def describe(counts: Counter[str]) -> str:
 def prove_times(folder: Path, asked: argparse.Namespace) -> None:
     """Unchanged repeats of the timed cases, then each slowdown."""
     bench, start = Bench(folder), time.monotonic()
-    scales, repeats = asked.scales.split(","), asked.repeats
+    scales, metrics, repeats = asked.scales.split(","), asked.metrics.split(","), asked.repeats
     chosen = ("--models=gpt2", f"--techniques={asked.techniques}", *asked.pytest)
     arguments = (*_TIMED, *chosen, f"--scale={scales[0] if len(scales) == 1 else 'all'}")
     bench.record_baseline(asked.baseline_runs, *arguments)
@@ -194,9 +195,10 @@ def prove_times(folder: Path, asked: argparse.Namespace) -> None:
     variants = [f"{each}-{name}" for each in prefixes for name in asked.techniques.split(",")]
     for slowdown in asked.slowdowns.split(","):
         # Cases are judged apart, so a run can hold a plant in each of them.
-        cases = [(variant, metric) for variant in variants for metric in ("tpot_s", "ttft_s")]
+        cases = [(variant, metric) for variant in variants for metric in metrics]
         plants = [f"{metric}:{slowdown}@{variant}" for variant, metric in cases]
-        found = tally_planted(bench, repeats, plants, arguments)
+        files = " or ".join(_TESTS[metric] for metric in metrics)
+        found = tally_planted(bench, repeats, plants, (*arguments, "-k", files))
         for (variant, metric), plant in zip(cases, plants, strict=True):
             own, paired = found.own[variant, metric], found.own[variant, f"paired:{metric}"]
             caught = found.caught[variant, metric]
@@ -238,6 +240,7 @@ def main() -> None:
     parser.add_argument("--baseline-runs", type=int, default=10, help="behind the margins")
     parser.add_argument("--techniques", default=_TECHNIQUES, help="of the timed cases, of gpt2")
     parser.add_argument("--slowdowns", default="+10%,+25%", help="to be planted")
+    parser.add_argument("--metrics", default="tpot_s", help="that they are planted in")
     parser.add_argument("--pytest", action="append", default=[], help="a further option, each")
     parser.add_argument("--exact-tries", type=int, default=1, help="tries of what has no noise")
     parser.add_argument("--scales", default="tiny,published", help="of the timed cases")
