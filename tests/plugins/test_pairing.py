@@ -7,7 +7,7 @@ import pytest
 from fixtures.device import Device
 from fixtures.models.registry import MODELS
 from fixtures.plugins import pairing
-from fixtures.plugins.pairing import Paired, ReferenceModels, judge_pairs
+from fixtures.plugins.pairing import Paired, Partners, judge_pairs
 from fixtures.regression.gate import Gate
 from fixtures.techniques.registry import find_technique
 from fixtures.variants import Variant
@@ -35,19 +35,19 @@ def built(monkeypatch):
 
 def test_cpu_keeps_the_reference_for_the_other_variants_of_its_model(built):
     variant, made = built
-    models = ReferenceModels()
-    first = models.find(variant("gpt2", "nf4"))
-    assert models.find(variant("gpt2", "int8")) is first
-    models.find(variant("t5-small", "int8"))
-    assert models.find(variant("gpt2", "int8")) is not first
+    models = Partners()
+    first = models.find_reference(variant("gpt2", "nf4"))
+    assert models.find_reference(variant("gpt2", "int8")) is first
+    models.find_reference(variant("t5-small", "int8"))
+    assert models.find_reference(variant("gpt2", "int8")) is not first
     assert made == ["tiny-gpt2-fp32", "tiny-t5-small-fp32", "tiny-gpt2-fp32"]
 
 
 def test_gpu_builds_the_reference_each_time(built):
     variant, made = built
-    models = ReferenceModels()
-    models.find(variant("gpt2", "nf4", GPU))
-    models.find(variant("gpt2", "nf4", GPU))
+    models = Partners()
+    models.find_reference(variant("gpt2", "nf4", GPU))
+    models.find_reference(variant("gpt2", "nf4", GPU))
     assert made == ["tiny-gpt2-fp32"] * 2
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fixtures.regression.machine import taint_by_machine, taint_by_reference
+from fixtures.regression.machine import taint_by_machine, taint_by_partner
 from fixtures.regression.verdict import Status, Verdict
 
 CALM = {"matmul_s": 0.01, "copy_s": 0.02, "dispatch_s": 0.001}
@@ -58,7 +58,7 @@ def test_other_verdicts_are_left_alone(status, factor):
 @pytest.mark.parametrize("beside", [0.98, 1.0, 1.03])
 def test_slowdown_that_the_reference_shares_is_tainted(beside):
     paired = Verdict("paired:tpot_s", Status.UNDECIDED, "", ratio=beside)
-    verdict = taint_by_reference(SLOWER, paired)
+    verdict = taint_by_partner(SLOWER, paired)
     assert verdict.status is Status.TAINTED
     assert verdict.reason.startswith("slower by +20.0 %, and so is its reference, by +")
     assert verdict.reason.endswith(f"{100 * (1.2 / beside - 1):.1f} % in the same minutes")
@@ -67,4 +67,4 @@ def test_slowdown_that_the_reference_shares_is_tainted(beside):
 @pytest.mark.parametrize("beside", [1.031, 1.2, None])
 def test_slowdown_beside_the_reference_stands(beside):
     paired = Verdict("paired:tpot_s", Status.REGRESSED, "", ratio=beside)
-    assert taint_by_reference(SLOWER, paired) is SLOWER
+    assert taint_by_partner(SLOWER, paired) is SLOWER

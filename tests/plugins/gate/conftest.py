@@ -22,6 +22,7 @@ _SCRIPT: dict[str, Any] = {
     "unsupported": [],
     "gpu": False,
     "beside": False,
+    "yardstick": 0.001,
     "device": "Example CPU",
     "settings": {"dtype": "float32"},
     "packages": {"python": "3.11.7", "torch": "2.13.0"},

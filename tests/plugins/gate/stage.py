@@ -3,7 +3,8 @@
 ``script.json`` beside it says what is measured: ``techniques`` of gpt2; ``seconds`` and ``bytes``
 by variant and metric, or ``default``; ``settings``, ``device``, ``throttled``; ``canaries`` of the
 start and the end, and ``suspect_canary`` for what was found slower;
-``gpu``, whether there seems to be one; ``beside``, whether a variant has its reference beside it.
+``gpu``, whether there seems to be one; ``beside``, whether a case has its partner beside it, and
+``yardstick``, the seconds of the reference's.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -121,9 +123,17 @@ def scripted(metric: str, steps: int = 1, timed: bool = True):
             workload = str(request.node.callspec.params.get("workload", "load"))
             seconds = figure("seconds", built.variant, metric) * steps
             beside = None
-            if SCRIPT["beside"] and metric != "load_s" and not built.variant.is_reference:
-                reference = figure("seconds", built.variant.reference(), metric) * steps
-                beside = lambda: lambda: (reference,)  # noqa: E731
+            if SCRIPT["beside"] and metric != "load_s":
+                by_yardstick = built.variant.is_reference
+                reference = built.variant.reference()
+                one = SCRIPT["yardstick"] if by_yardstick else figure("seconds", reference, metric)
+                beside = partial(
+                    rounds.Turns,
+                    lambda: (one * steps,),
+                    lambda: (seconds,),
+                    steps,
+                    by_yardstick=by_yardstick,
+                )
             taken = timer(metric, CLOCK.advance, lambda: (seconds,), steps=steps, beside=beside)
             return Reading(workload, "none", rounds=taken)
 

@@ -1,4 +1,4 @@
-"""Rounds in turn with the reference's show what the noise between sessions hides."""
+"""Rounds in turn with a partner's show what the noise between sessions hides."""
 
 from __future__ import annotations
 
@@ -34,27 +34,38 @@ def test_slowdown_that_sessions_hide_is_seen_beside_the_reference(noisy_stage):
     assert "tiny gpt2-nf4-b1-p64-n16 on Example CPU: paired:tpot_s regressed" in run.lines
     assert re.search(r"  baseline  1.000x its reference's  n=\d+, recorded at unversi", run.text)
     assert "  change    +10.0 % [" in run.text
-    assert "verdicts: 1 regressed, 2 undecided" in run.lines
+    assert "verdicts: 1 regressed, 1 unchanged, 2 undecided" in run.lines
 
 
-def test_machine_half_as_fast_changes_nothing_beside_the_reference(noisy_stage):
-    run = noisy_stage.run("-k", "decode", beside=True, seconds={"default": 0.004})
+def test_slower_reference_is_seen_beside_the_yardstick(noisy_stage):
+    run = noisy_stage.run("-k", "decode", beside=True, seconds={"default": 0.0022})
+    assert run.status == 1
+    assert "tiny gpt2-fp32-b1-p64-n16 on Example CPU: yardstick:tpot_s regressed" in run.lines
+    assert re.search(r"  baseline  2.00.x the yardstick's  n=\d+, recorded at unversi", run.text)
+    assert "verdicts: 1 regressed, 1 unchanged, 2 undecided" in run.lines
+
+
+def test_machine_half_as_fast_changes_nothing_beside_a_partner(noisy_stage):
+    slower = {"seconds": {"default": 0.004}, "yardstick": 0.002}
+    run = noisy_stage.run("-k", "decode", beside=True, **slower)
     assert run.status == 0
-    assert "verdicts: 1 unchanged, 2 undecided" in run.lines
+    assert "verdicts: 2 unchanged, 2 undecided" in run.lines
 
 
-def test_reference_has_nothing_beside_it(noisy_stage):
+def test_each_case_is_saved_with_the_pairs_of_its_own_partner(noisy_stage):
     saved = json.loads(noisy_stage.accepted.read_text())
     pairs = {
-        (bench["extra_info"]["case"]["technique"], timed["metric"]): timed.get("pairs")
+        (bench["extra_info"]["case"]["technique"], timed["paired"]): timed["pairs"]
         for bench in saved["benchmarks"]
-        if (timed := bench["extra_info"]["timed"])
+        if "pairs" in (timed := bench["extra_info"]["timed"])
     }
-    assert {case for case, taken in pairs.items() if taken} == {
-        ("nf4", "tpot_s"),
-        ("nf4", "ttft_s"),
+    assert pairs.keys() == {
+        ("fp32", "yardstick:tpot_s"),
+        ("fp32", "yardstick:ttft_s"),
+        ("nf4", "paired:tpot_s"),
+        ("nf4", "paired:ttft_s"),
     }
-    assert len(pairs["nf4", "tpot_s"]) >= ROUNDS_NEEDED
+    assert all(len(taken) >= ROUNDS_NEEDED for taken in pairs.values())
 
 
 def test_margin_of_the_pairs_is_learnt_from_their_own_sessions(noisy_stage):
@@ -66,19 +77,28 @@ def test_margin_of_the_pairs_is_learnt_from_their_own_sessions(noisy_stage):
 def test_baseline_without_pairs_calls_them_new(judged_stage):
     run = judged_stage.run("-k", "decode", beside=True)
     assert run.status == 0
-    assert "verdicts: 1 new, 2 unchanged" in run.lines
+    assert "verdicts: 2 new, 2 unchanged" in run.lines
 
 
 def test_what_slows_all_alike_fails_the_reference_and_taints_the_others(calm_stage):
     run = calm_stage.run("-k", "decode", beside=True, seconds={"default": 0.0024})
     assert run.status == 1
     assert "tiny gpt2-fp32-b1-p64-n16 on Example CPU: tpot_s regressed" in run.lines
-    assert "verdicts: 1 regressed, 1 tainted, 1 unchanged" in run.lines
+    assert "tiny gpt2-fp32-b1-p64-n16 on Example CPU: yardstick:tpot_s regressed" in run.lines
+    assert "verdicts: 2 regressed, 1 tainted, 1 unchanged" in run.lines
     assert run.said("tainted: tiny gpt2-nf4-b1-p64-n16 tpot_s: slower by +20.0 %, and so is its")
+
+
+def test_slower_machine_taints_the_reference_too(calm_stage):
+    slower = {"seconds": {"default": 0.0024}, "yardstick": 0.0012}
+    run = calm_stage.run("-k", "decode", beside=True, **slower)
+    assert run.status == 0
+    assert "verdicts: 2 tainted, 2 unchanged" in run.lines
+    assert run.said("tainted: tiny gpt2-fp32-b1-p64-n16 tpot_s: slower by +20.0 %, and so is the y")
 
 
 def test_slower_technique_fails_by_its_time_and_beside_its_reference(calm_stage):
     slower = {"default": 0.002, "tiny-gpt2-nf4 tpot_s": 0.0024}
     run = calm_stage.run("-k", "decode", beside=True, seconds=slower)
     assert run.status == 1
-    assert "verdicts: 2 regressed, 1 unchanged" in run.lines
+    assert "verdicts: 2 regressed, 2 unchanged" in run.lines
