@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import pickle
+import weakref
 
 import pytest
 
@@ -67,6 +69,14 @@ def test_built_variant_is_ready_to_answer_and_says_how_it_was_made():
 def test_resolved_weights_are_taken_as_they_are():
     seeded = Weights(MODELS["gpt2"], "tiny", "seeded", None, "a test")
     assert build_variant(variant("fp32"), CPU, seeded).weights is seeded
+
+
+def test_released_variant_holds_no_model():
+    built = build_variant(variant("nf4"), CPU)
+    gone = weakref.ref(built.model)
+    built.release()
+    gc.collect()
+    assert (built.model, gone()) == (None, None)
 
 
 def test_missing_checkpoint_is_an_error_of_the_build(tmp_path):

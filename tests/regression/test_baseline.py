@@ -261,3 +261,20 @@ def test_history_keeps_planted_runs_out_and_finds_the_last_sound_one(store, buil
     history = store.history(KEY)
     assert [run.when for run in history.runs] == ["2026-01-01", "2026-01-02", "2026-01-03"]
     assert history.last_sound().when == "2026-01-01"
+    assert history.describe_faults() is None
+
+
+@pytest.mark.parametrize(
+    ("made", "fault"),
+    [
+        ({"partial": True}, "ran only part of the matrix"),
+        ({"verdict": "regressed"}, "has 1 verdicts that are not sound"),
+    ],
+)
+def test_runs_of_which_none_can_be_compared_with_are_explained(store, build_run, made, fault):
+    assert store.history(KEY).describe_faults() is None
+    save(store, build_run(1.0, when="2026-01-01", **made), 1)
+    (run,) = store.history(KEY).runs
+    assert store.history(KEY).describe_faults() == (
+        f"none of 1 saved runs can be compared with: the last, {run.path.name}, {fault}"
+    )

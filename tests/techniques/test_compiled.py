@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -111,3 +113,27 @@ def test_a_model_left_as_it_was_is_a_problem(
     model = build(find_technique("fp32"))
     problems = find_technique("compiled").evidence(model, run_of(model)).problems
     assert problems == ("compiled: the model runs its own forward",)
+
+
+def test_a_model_is_let_go_of_by_the_code_that_was_compiled_for_it() -> None:
+    import torch
+
+    technique = find_technique("compiled+bf16")
+    layer = torch.nn.Linear(4, 4)
+    gone = weakref.ref(layer)
+
+    def compile_for(model: torch.nn.Linear) -> Callable[..., Any]:
+        # As a step does it: the backend holds what was compiled, and through it the model.
+        def backend(traced: Any, _: Any) -> Any:
+            return lambda *inputs: (model, traced.forward(*inputs))[1]
+
+        return torch.compile(torch.nn.functional.linear, backend=backend)
+
+    row = torch.ones(1, 4)
+    assert torch.equal(compile_for(layer)(row, layer.weight), row @ layer.weight.T)
+    del layer
+    gc.collect()
+    assert gone() is not None
+    technique.release()
+    gc.collect()
+    assert gone() is None

@@ -87,6 +87,18 @@ def test_creep_is_named_and_fails_under_strict_alone(crept_stage):
     assert strict.status == 1
 
 
+def test_partial_runs_that_were_saved_are_said_to_be_no_baseline(new_stage):
+    stage = new_stage()
+    assert stage.run("-k", "decode", "--benchmark-autosave").status == 0
+    (saved,) = stage.saved()
+    run = stage.run("-k", "decode", "--benchmark-compare", "--benchmark-autosave")
+    assert run.status == 0
+    assert run.said(
+        f"none of 1 saved runs can be compared with: the last, {saved.name}, ran only part of"
+        " the matrix"
+    )
+
+
 def test_planted_run_is_no_history(judged_stage):
     judged_stage.add_run(7, 1.5, suite={"schema": 1, "planted": ["tpot_s:+50%@*"]})
     run = judged_stage.run()
