@@ -1,0 +1,70 @@
+"""What is left on a GPU when a trainee, or a compiled variant, has been let go of."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from fixtures.device import detect_gpu
+from fixtures.measurement import phases
+from fixtures.measurement.memory import release_memory
+from fixtures.models.registry import MODELS
+from fixtures.models.weights import Weights
+from fixtures.techniques.registry import find_technique
+from fixtures.training.cells import TrainingCell
+from fixtures.training.methods import METHODS
+from fixtures.training.trainee import build_trainee
+from fixtures.units import MIB
+from fixtures.variants import Variant, build_variant
+from fixtures.workloads import TrainingWorkload
+
+DEVICE = detect_gpu()
+
+if DEVICE is None:
+    pytest.skip("these need a GPU, and none is usable", allow_module_level=True)
+
+# The libraries' own workspaces, which stay with the process, are taken by the first use.
+SLACK = MIB
+
+
+@pytest.fixture(params=["gpt2", "gemma-2b"])
+def weights(request):
+    return Weights(MODELS[request.param], "tiny", "seeded", None, "for a test")
+
+
+def _held() -> int:
+    release_memory(DEVICE)
+    return torch.cuda.memory_allocated()
+
+
+@pytest.mark.parametrize("method", ["full", "lora+bf16", "ia3+bf16", "qlora-int8", "qlora-nf4"])
+def test_nothing_of_a_trainee_stays(weights, method):
+    cell = TrainingCell(weights.spec, "tiny", "seeded", METHODS[method], TrainingWorkload(2, 64))
+
+    def train() -> None:
+        trainee = build_trainee(cell, DEVICE, weights)
+        trainee.step()
+        trainee.model = trainee.optimiser = trainee.batch = None
+
+    train()
+    before = _held()
+    train()
+    assert _held() <= before + SLACK
+
+
+@pytest.mark.parametrize("technique", ["bf16", "compiled+bf16", "nf4+compiled", "int8"])
+def test_nothing_of_a_variant_stays(weights, technique):
+    variant = Variant(weights.spec, find_technique(technique), "tiny", "seeded")
+    ids = torch.arange(3, 35, device=DEVICE.torch_device).reshape(2, 16)
+
+    def answer() -> None:
+        built = build_variant(variant, DEVICE, weights)
+        for rows in (ids[:1], ids):
+            for _ in range(3):  # compiled, captured, replayed
+                phases.decode(built.model, phases.prefill(built.model, rows), 2)
+        built.release()
+
+    answer()
+    before = _held()
+    answer()
+    assert _held() <= before + SLACK
