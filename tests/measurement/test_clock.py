@@ -57,6 +57,19 @@ def test_event_difference_is_stream_time_in_seconds(fake_torch):
     assert clock() - start == 0.0125
 
 
+def test_events_of_a_round_are_made_before_it(fake_torch, monkeypatch):
+    clock, made = CudaEventClock(), []
+    _ = clock() - clock()
+    plain = ScriptedEvent.__init__
+    monkeypatch.setattr(ScriptedEvent, "__init__", lambda *a, **k: made.append(1) or plain(*a, **k))
+    start = clock()
+    ScriptedEvent.now_ms += 3.0
+    end = clock()
+    assert made == []
+    assert end - start == 0.003
+    assert len(made) == 2
+
+
 def test_nothing_waits_for_the_gpu_inside_a_round(fake_torch):
     clock = CudaEventClock()
     start, end = clock(), clock()
