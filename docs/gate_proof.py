@@ -46,6 +46,7 @@ _EXACT_PLANTS = (
     ("weights:attention-scale-1.05@tiny-{}-sdpa", "kl_drift"),
 )
 _FAILING = ("regressed", "measuring-error")
+_PARTNERS = ("paired", "yardstick")
 
 
 @dataclass
@@ -54,7 +55,7 @@ class Tally:
 
     Attributes:
         own: how many of each, on the figures themselves.
-        paired: the same on ratios to the reference's.
+        paired: the same on ratios to a partner's.
         moved: changes of the cases called regressed.
         seconds: of wall time.
     """
@@ -129,7 +130,7 @@ def tally_unchanged(bench: Bench, repeats: int, arguments: Sequence[str]) -> Tal
     tally, start = Tally(), time.monotonic()
     for _ in range(repeats):
         for variant, verdict in list_verdicts(bench.run("unchanged", *arguments)):
-            paired = verdict["metric"].startswith("paired:")
+            paired = ":" in verdict["metric"]
             (tally.paired if paired else tally.own)[verdict["verdict"]] += 1
             if verdict["verdict"] in _FAILING:
                 tally.moved.append(f"{variant} {verdict['metric']}: {verdict['reason']}")
@@ -161,7 +162,7 @@ def tally_planted(
         for variant, verdict in list_verdicts(document):
             found.own[variant, verdict["metric"]][verdict["verdict"]] += 1
             if verdict["verdict"] in _FAILING:
-                failed.add((variant, verdict["metric"].removeprefix("paired:")))
+                failed.add((variant, verdict["metric"].rpartition(":")[2]))
         found.caught.update(failed)
     return found
 
@@ -186,10 +187,10 @@ def prove_times(folder: Path, asked: argparse.Namespace) -> None:
     print(f"baseline recorded in {time.monotonic() - start:.0f} s", flush=True)
     tally = tally_unchanged(bench, asked.unchanged or repeats, arguments)
     print(f"\n## Unchanged runs of the timed cases ({tally.seconds:.0f} s)\n")
-    print(f"own times: {describe(tally.own)}; beside the reference: {describe(tally.paired)}")
+    print(f"own times: {describe(tally.own)}; beside the partner: {describe(tally.paired)}")
     print("\n".join(f"- false alarm: {line}" for line in tally.moved))
     print("\n## Planted slowdowns\n")
-    print_row("plant", "tries", "caught", "by its own time", "beside its reference")
+    print_row("plant", "tries", "caught", "by its own time", "beside its partner")
     print_row("---", "---:", "---:", "---", "---")
     prefixes = ["tiny-gpt2" if scale == "tiny" else "gpt2" for scale in scales]
     variants = [f"{each}-{name}" for each in prefixes for name in asked.techniques.split(",")]
@@ -200,7 +201,10 @@ def prove_times(folder: Path, asked: argparse.Namespace) -> None:
         files = " or ".join(_TESTS[metric] for metric in metrics)
         found = tally_planted(bench, repeats, plants, (*arguments, "-k", files))
         for (variant, metric), plant in zip(cases, plants, strict=True):
-            own, paired = found.own[variant, metric], found.own[variant, f"paired:{metric}"]
+            own = found.own[variant, metric]
+            paired = (
+                found.own[variant, f"paired:{metric}"] or found.own[variant, f"yardstick:{metric}"]
+            )
             caught = found.caught[variant, metric]
             print_row(f"`{plant}`", repeats, caught, describe(own), describe(paired) or "n/a")
 

@@ -102,3 +102,11 @@ def test_slower_technique_fails_by_its_time_and_beside_its_reference(calm_stage)
     run = calm_stage.run("-k", "decode", beside=True, seconds=slower)
     assert run.status == 1
     assert "verdicts: 2 regressed, 2 unchanged" in run.lines
+
+
+def test_partner_that_kept_its_pace_outweighs_a_canary_that_did_not(calm_stage):
+    slower = {"default": 0.002, "tiny-gpt2-nf4 tpot_s": 0.0024}
+    busy = {"copy_s": 0.03}
+    run = calm_stage.run("-k", "decode", beside=True, seconds=slower, suspect_canary=busy)
+    assert run.status == 1
+    assert "verdicts: 2 regressed, 2 unchanged" in run.lines
