@@ -24,6 +24,7 @@ _SCRIPT: dict[str, Any] = {
     "beside": False,
     "yardstick": 0.001,
     "device": "Example CPU",
+    "flags": ["fpu", "avx2"],
     "settings": {"dtype": "float32"},
     "packages": {"python": "3.11.7", "torch": "2.13.0"},
     "seconds": {"default": 0.002},

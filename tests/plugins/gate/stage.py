@@ -4,7 +4,7 @@
 by variant and metric, or ``default``; ``settings``, ``device``, ``throttled``; ``canaries`` of the
 start and the end, and ``suspect_canary`` for what was found slower;
 ``gpu``, whether there seems to be one; ``beside``, whether a case has its partner beside it, and
-``yardstick``, the seconds of the reference's.
+``yardstick``, the seconds of the reference's; ``flags`` of the CPU.
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ def read_conditions(device: Device) -> dict[str, object]:
 
 
 variants.build_matrix = covering.build_matrix = build_matrix
-variants.detect = lambda tier: Device("cpu", SCRIPT["device"], 2**34, threads=2)
+variants.detect = lambda tier: Device(
+    "cpu", SCRIPT["device"], 2**34, threads=2, flags=frozenset(SCRIPT["flags"])
+)
 rounds.choose_clock = lambda device: CLOCK
 judging.read_conditions = settling.read_conditions = read_conditions
 settling._PAUSES_S = (0.0, 0.0)

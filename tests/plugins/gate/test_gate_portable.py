@@ -21,6 +21,14 @@ def test_sizes_and_speed_ups_are_held_to_another_devices_baseline(judged_stage):
     )
 
 
+def test_a_cpu_with_other_vector_units_is_held_to_nothing(judged_stage):
+    slower = {"default": 0.004, "tiny-gpt2-nf4 tpot_s": 0.008}
+    run = judged_stage.run(**OTHER, flags=["fpu", "avx2", "avx512_bf16"], seconds=slower)
+    assert run.status == 0
+    assert "sizes and speed-ups are held to" not in run.text
+    assert judged_stage.run(**OTHER, flags=["avx2"], seconds=slower).status == 1
+
+
 def test_lost_speed_up_fails_on_another_device(judged_stage):
     run = judged_stage.run(**OTHER, seconds={"default": 0.004, "tiny-gpt2-nf4 tpot_s": 0.008})
     assert run.status == 1
