@@ -42,7 +42,7 @@ def test_other_device_is_not_comparable(baseline, case):
     assert match.reason == f"device_key: {KEY} -> nvidia-h100"
 
 
-@pytest.mark.parametrize("field", ["scale", "weights", "prompt_hash"])
+@pytest.mark.parametrize("field", ["weights", "prompt_hash"])
 def test_differing_field_is_named(baseline, case, field):
     match = match_case(other(case, **{field: "other"}), "tpot_s", baseline, KEY)
     assert match.status is Status.NOT_COMPARABLE
@@ -59,6 +59,7 @@ def test_case_or_metric_that_the_baseline_lacks_is_new(baseline, case):
     assert match.status is Status.NEW
     assert match.reason == "tpot_s of gpt2-nf4-b1-p8-n5 is not in run.json"
     assert match_case(case, "ttft_s", baseline, KEY).status is Status.NEW
+    assert match_case(other(case, scale="other"), "tpot_s", baseline, KEY).status is Status.NEW
 
 
 def test_matched_case_has_no_verdict_without_judging(baseline, case):
