@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from fixtures.device import Device
-from fixtures.plugins.rounds import Rounds
+from fixtures.plugins.rounds import Rounds, Turns
 
 CPU = Device("cpu", "Example CPU", 2**34, threads=1)
 SLEEP_S = 0.004
@@ -73,7 +73,23 @@ def test_retaken_rounds_replace_those_before(build_rounds):
 def test_rounds_in_turn_leave_the_saved_ones_alone(build_rounds):
     rounds = build_rounds()
     rounds.take_more(2)
-    reference, variant = rounds.interleave(lambda: (2 * SLEEP_S,), 4)
-    assert (len(reference), len(variant)) == (4, 4)
-    assert min(reference) >= 2 * SLEEP_S
+    turns = Turns(lambda: (2 * SLEEP_S,), lambda: (SLEEP_S,))
+    partner, own = rounds.interleave(turns, 4)
+    assert (len(partner), len(own)) == (4, 4)
+    assert min(partner) >= 2 * SLEEP_S
+    assert min(own) >= SLEEP_S
     assert len(rounds.samples) == len(rounds.benchmark.stats.stats.data) == 2
+
+
+def test_partner_is_timed_by_its_own_target_and_its_own_steps(build_rounds):
+    called = []
+
+    def answer(steps: int) -> None:
+        called.append(steps)
+        time.sleep(steps * SLEEP_S)
+
+    turns = Turns(lambda: (6,), lambda: (SLEEP_S,), 1, target=answer, partner_steps=6)
+    partner, own = build_rounds().interleave(turns, 3)
+    assert called == [6] * 4  # one more warms up
+    assert len(partner) == len(own) == 3
+    assert SLEEP_S <= min(partner) < 2 * SLEEP_S
