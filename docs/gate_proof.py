@@ -25,6 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fixtures.regression.pairs import find_paired, name_paired
+
 ROOT = Path(__file__).parents[1]
 
 _TESTS = {"tpot_s": "decode", "ttft_s": "prefill"}
@@ -46,7 +48,6 @@ _EXACT_PLANTS = (
     ("weights:attention-scale-1.05@tiny-{}-sdpa", "kl_drift"),
 )
 _FAILING = ("regressed", "measuring-error")
-_PARTNERS = ("paired", "yardstick")
 
 
 @dataclass
@@ -130,7 +131,7 @@ def tally_unchanged(bench: Bench, repeats: int, arguments: Sequence[str]) -> Tal
     tally, start = Tally(), time.monotonic()
     for _ in range(repeats):
         for variant, verdict in list_verdicts(bench.run("unchanged", *arguments)):
-            paired = ":" in verdict["metric"]
+            paired = find_paired(verdict["metric"]) is not None
             (tally.paired if paired else tally.own)[verdict["verdict"]] += 1
             if verdict["verdict"] in _FAILING:
                 tally.moved.append(f"{variant} {verdict['metric']}: {verdict['reason']}")
@@ -162,7 +163,7 @@ def tally_planted(
         for variant, verdict in list_verdicts(document):
             found.own[variant, verdict["metric"]][verdict["verdict"]] += 1
             if verdict["verdict"] in _FAILING:
-                failed.add((variant, verdict["metric"].rpartition(":")[2]))
+                failed.add((variant, find_paired(verdict["metric"]) or verdict["metric"]))
         found.caught.update(failed)
     return found
 
@@ -202,11 +203,11 @@ def prove_times(folder: Path, asked: argparse.Namespace) -> None:
         found = tally_planted(bench, repeats, plants, (*arguments, "-k", files))
         for (variant, metric), plant in zip(cases, plants, strict=True):
             own = found.own[variant, metric]
-            paired = (
-                found.own[variant, f"paired:{metric}"] or found.own[variant, f"yardstick:{metric}"]
+            by_reference, by_yardstick = (
+                found.own[variant, name_paired(metric, each)] for each in (False, True)
             )
-            caught = found.caught[variant, metric]
-            print_row(f"`{plant}`", repeats, caught, describe(own), describe(paired) or "n/a")
+            caught, beside = found.caught[variant, metric], describe(by_reference + by_yardstick)
+            print_row(f"`{plant}`", repeats, caught, describe(own), beside or "n/a")
 
 
 def prove_exact(folder: Path, asked: argparse.Namespace) -> None:

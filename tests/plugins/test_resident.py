@@ -18,8 +18,15 @@ def test_who_resides_leaves_before_another_is_built_and_only_once():
     assert left == ["variant", "trainee"]
 
 
-def test_an_empty_place_needs_nobody_to_leave():
-    Resident().make_way()
+def test_an_empty_place_is_taken_and_left_like_any_other():
+    resident, left = Resident(), []
+    resident.make_way()
+    assert left == []
+    with resident.reside(lambda: left.append("variant")):
+        assert left == []
+    assert left == ["variant"]
+    resident.make_way()
+    assert left == ["variant"]
 
 
 _COUNT = """
