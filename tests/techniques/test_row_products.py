@@ -2,8 +2,15 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from fixtures.techniques.row_products import add_multiply_row, hold_rows, multiply_row
+from fixtures.techniques.row_products import (
+    add_multiply_row,
+    find_tile,
+    hold_rows,
+    multiply_row,
+)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -54,3 +61,35 @@ def test_more_rows_are_not_stored_apart() -> None:
     graph = trace(2)
     hold_rows(graph)
     assert not [node for node in graph.graph.nodes if node.target == "as_strided"]
+
+
+@given(length=st.integers(1, 8192), count=st.integers(128, 300_000), products=st.integers(1, 4))
+def test_tiles_are_what_triton_takes(length: int, count: int, products: int) -> None:
+    tile = find_tile(length, count, products)
+    assert tile is not None
+    rows, warps = tile["XBLOCK"], tile["num_warps"]
+    assert rows & (rows - 1) == warps & (warps - 1) == 0
+    assert 1 <= warps <= 32
+    # At most 64 terms a thread, or 16 bits each would take 32 of its 255 registers for weights.
+    assert rows * products * length <= 64 * 32 * warps
+
+
+def test_norms_and_sums_too_long_are_left_to_inductor() -> None:
+    assert find_tile(2048, 1, 1) is None
+    assert find_tile(16384, 2048, 1) is None
+
+
+def test_a_multiplied_matrix_is_read_before_its_row() -> None:
+    read: list[str] = []
+
+    class Noted(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            if func is torch.Tensor.mul:
+                read.extend(str(tuple(each.shape)) for each in args)
+            return super().__torch_function__(func, types, args, kwargs or {})
+
+    row, matrix = torch.ones(1, 4).as_subclass(Noted), torch.ones(4, 128).as_subclass(Noted)
+    multiply_row(row, matrix)
+    multiply_row(row, matrix[:, :3])
+    assert read == ["(1, 4, 128)", "(1, 4, 1)", "(1, 4, 1)", "(1, 4, 3)"]
