@@ -25,6 +25,7 @@ pytest_plugins = [
     "fixtures.plugins.from_scratch",
     "fixtures.plugins.splitting",
     "fixtures.plugins.recording",
+    "fixtures.plugins.losing",
     "fixtures.plugins.data_parallel",
     "fixtures.plugins.reasons",
     "fixtures.plugins.standing",

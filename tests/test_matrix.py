@@ -19,8 +19,16 @@ from fixtures.matrix import (
     is_swapped,
 )
 from fixtures.models.registry import MODELS, UnknownModel
-from fixtures.techniques.registry import TECHNIQUES, IncompatibleTechniques, UnknownTechnique
+from fixtures.techniques.registry import (
+    TECHNIQUES,
+    IncompatibleTechniques,
+    UnknownTechnique,
+    find_technique,
+)
+from fixtures.variants import Variant
 from fixtures.workloads import Workload
+
+FP32 = find_technique("fp32")
 
 
 @pytest.fixture
@@ -181,22 +189,36 @@ def test_adapter_is_loaded_with_its_base_and_generates_only_where_it_is_asked_fo
 
 def test_workloads_of_the_command_line_replace_those_of_the_tier(select):
     mine = (Workload(2, 16, 8),)
-    assert choose_workloads(select(workloads=mine), "cpu", "tiny") == mine
-    assert choose_workloads(select(), "gpu", "published") == (
+    tiny, published = (Variant(MODELS["gpt2"], FP32, s, "auto") for s in ("tiny", "published"))
+    assert choose_workloads(select(workloads=mine), "cpu", tiny) == mine
+    assert choose_workloads(select(), "gpu", published) == (
         Workload(1, 512, 64),
         Workload(8, 512, 64),
     )
 
 
+def test_a_model_of_short_rows_gets_shorter_prompts_unless_others_are_asked_for(select):
+    small = Variant(MODELS["small-gpt"], FP32, "published", "auto")
+    assert choose_workloads(select(), "gpu", small) == (
+        Workload(1, 448, 64),
+        Workload(8, 448, 64),
+    )
+    assert choose_workloads(select(), "gpu", small, "generate") == (Workload(1, 496, 16),)
+    assert choose_workloads(select(), "cpu", small) == (Workload(1, 128, 8),)
+    mine = (Workload(1, 512, 64),)
+    assert choose_workloads(select(workloads=mine), "gpu", small) == mine
+
+
 def test_gpu_generates_fewer_tokens_and_meters_one_row(select):
+    tiny, published = (Variant(MODELS["gpt2"], FP32, s, "auto") for s in ("tiny", "published"))
     chosen = {
-        phase: choose_workloads(select(), "gpu", "published", phase)
+        phase: choose_workloads(select(), "gpu", published, phase)
         for phase in ("generate", "energy")
     }
     assert chosen == {"generate": (Workload(1, 512, 16),), "energy": (Workload(1, 512, 64),)}
     mine = (Workload(2, 16, 8),)
-    assert choose_workloads(select(workloads=mine), "gpu", "published", "energy") == mine
-    assert choose_workloads(select(), "cpu", "tiny", "generate") == (Workload(1, 64, 16),)
+    assert choose_workloads(select(workloads=mine), "gpu", published, "energy") == mine
+    assert choose_workloads(select(), "cpu", tiny, "generate") == (Workload(1, 64, 16),)
 
 
 def test_gpu_times_the_load_of_what_loads_in_its_own_way(select):

@@ -67,3 +67,16 @@ def test_other_forms_of_training_are_refused_with_the_text(text):
 def test_training_that_cannot_be_is_refused(counts, sentence):
     with pytest.raises(ValueError, match=f"^{sentence}$"):
         TrainingWorkload(*counts)
+
+
+@given(
+    prompt=st.integers(1, 600), new=st.integers(2, 100), positions=st.none() | st.integers(1, 700)
+)
+def test_a_shortened_workload_fits_and_keeps_what_it_generates(prompt, new, positions):
+    asked = Workload(2, prompt, new)
+    short = asked.shorten(positions)
+    assert (short.batch, short.new_tokens) == (2, new)
+    if positions is None or asked.total_tokens <= positions or positions <= new:
+        assert short == asked
+    else:
+        assert short.total_tokens == positions

@@ -133,3 +133,25 @@ def test_folder_of_the_user_gets_a_slug_and_its_kind(tmp_path):
     (folder / "config.json").write_text(json.dumps(config))
     spec = spec_for_path(str(folder))
     assert (spec.key, spec.kind, spec.task) == ("my-t5-v2", "seq2seq", "summary")
+
+
+@pytest.mark.parametrize(
+    ("described", "positions"),
+    [
+        ({"n_positions": 1024}, 1024),
+        ({"n_ctx": 8, "max_position_embeddings": 512}, 512),
+        ({"max_position_embeddings": 512, "is_encoder_decoder": True}, None),
+        ({"n_positions": None}, None),
+    ],
+)
+def test_longest_row_of_the_user_is_read_from_the_config(tmp_path, described, positions):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2", **described}))
+    assert spec_for_path(str(tmp_path)).positions == positions
+
+
+# Prompt and new tokens of the longest workload of each scale.
+@pytest.mark.parametrize(("scale", "longest"), [("tiny", 64 + 16), ("published", 512 + 64)])
+@pytest.mark.parametrize("key", [key for key, spec in MODELS.items() if spec.kind == "causal"])
+def test_a_model_of_short_rows_says_so(key, scale, longest):
+    taken = MODELS[key].build_config(scale).max_position_embeddings
+    assert taken >= longest or MODELS[key].positions == taken

@@ -9,7 +9,7 @@ from fixtures.corpus.sources import Corpus
 from fixtures.device import detect_cpu
 from fixtures.models.registry import MODELS
 from fixtures.models.weights import load_tokenizer, resolve_weights
-from fixtures.plugins.measuring import prompt_tokens
+from fixtures.plugins.measuring import prompt_tokens, require_positions
 from fixtures.plugins.scoring import Outputs
 from fixtures.techniques.registry import find_technique
 from fixtures.variants import BuiltVariant, Variant
@@ -90,6 +90,16 @@ def built():
         config = spec.build_config("tiny")
 
     return BuiltVariant(variant, weights, device, Model(), load_tokenizer(weights))
+
+
+def test_row_longer_than_the_model_takes_is_skipped_with_both_figures(built):
+    skip = pytest.raises(
+        pytest.skip.Exception,
+        match=r"^tiny-gpt2-fp32: b1-p250-n16 needs 266 positions, and the model has 256$",
+    )
+    with skip:
+        require_positions(built, Workload(1, 250, 16))
+    require_positions(built, Workload(1, 240, 16))
 
 
 NOTE = Corpus("note.txt", (), "Four words of text.")

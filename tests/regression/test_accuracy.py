@@ -26,9 +26,19 @@ def test_loss_beyond_the_tolerance_fails_with_effect_interval_and_threshold():
 
 def test_loss_that_cannot_be_told_states_the_articles_needed():
     # The error must shrink from 0.02 to 0.01 / 3: six times, so 36 times 10 articles.
-    verdict = judge_loss("ppl_ratio", 0.005, 0.02, 0.01, 10)
+    verdict = judge_loss("ppl_ratio", 0.011, 0.02, 0.01, 10)
     assert verdict.status is Status.UNDECIDED
     assert "about 360 articles would settle it, not 10" in verdict.reason
+    # To 0.005 / 1.645, or the upper bound would not come under 0.01: 6.58 squared is 43.29.
+    verdict = judge_loss("ppl_ratio", 0.005, 0.02, 0.01, 10)
+    assert "about 433 articles would settle it, not 10" in verdict.reason
+
+
+def test_loss_within_its_tolerance_is_never_called_regressed():
+    # T5-small in bf16 on an H200: 200 articles, and a bound on the far side of the tolerance.
+    verdict = judge_loss("kl_nats", 7.95e-5, 2.39e-5, 1e-4, 200)
+    assert verdict.status is Status.UNDECIDED
+    assert judge_loss("kl_nats", 1.05e-4, 2.39e-5, 1e-4, 200).status is Status.REGRESSED
 
 
 def test_loss_far_beyond_a_wide_interval_fails_all_the_same():
