@@ -7,7 +7,8 @@ import pytest
 from fixtures.device import Device
 from fixtures.models.registry import MODELS
 from fixtures.plugins import pairing
-from fixtures.plugins.pairing import Paired, Partners, judge_pairs
+from fixtures.plugins.pairing import Paired, Partners, count_pairs, judge_pairs
+from fixtures.plugins.rounds import Turns
 from fixtures.regression.gate import Gate
 from fixtures.techniques.registry import find_technique
 from fixtures.variants import Variant
@@ -56,3 +57,21 @@ def test_nothing_is_paired_without_a_reference_or_unasked_on_a_gpu(beside):
     rounds = SimpleNamespace(samples=[1.0], beside=beside, device=GPU)
     config = SimpleNamespace(getoption={"--portable": False}.get)
     assert judge_pairs(config, Gate("a-gpu"), None, rounds) == Paired()
+
+
+@pytest.mark.parametrize(
+    ("step_s", "by_yardstick", "pairs"),
+    [
+        (1e-3, False, 120),  # a second would hold 250 of 4 ms
+        (0.01, False, 25),
+        (1.0, False, 10),  # what a judgement needs
+        (1e-3, True, 600),
+        (0.01, True, 100),
+        (1.0, True, 10),
+    ],
+)
+def test_pairs_fill_their_window_and_a_reference_is_given_four_times_as_long(
+    step_s, by_yardstick, pairs
+):
+    turns = Turns(tuple, tuple, steps=2, by_yardstick=by_yardstick)
+    assert count_pairs(SimpleNamespace(samples=[step_s] * 10), turns) == pairs
