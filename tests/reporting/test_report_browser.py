@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.regression.run import read_run
 from fixtures.reporting.html import format_html
+from fixtures.reporting.report import reopen
 
-BROWSER = Path(__file__).parents[1] / "browser"
+ROOT = Path(__file__).parents[2]
+COMMITTED = {path.stem: path for path in (ROOT / "baselines").glob("accepted-*.json")}
+BROWSER = ROOT / "tests" / "browser"
 MODULES = BROWSER / "node_modules"
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -23,12 +27,19 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(scope="module", params=["planted", *COMMITTED])
+def page(request, full_report, tmp_path_factory):
+    """A report with a regression planted in it, and those of the runs that are committed."""
+    name = request.param
+    report = full_report if name == "planted" else reopen(read_run(COMMITTED[name]))
+    page = tmp_path_factory.mktemp("page") / "report.html"
+    page.write_text(format_html(report), encoding="utf-8")
+    return page
+
+
 @pytest.fixture(scope="module")
-def seen(full_report, tmp_path_factory):
+def seen(page):
     """What the page shows at two widths, light and dark."""
-    folder = tmp_path_factory.mktemp("page")
-    page = folder / "report.html"
-    page.write_text(format_html(full_report), encoding="utf-8")
     command = ["node", str(BROWSER / "look.js"), str(MODULES), str(page), str(CHROMIUM)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr
@@ -49,11 +60,16 @@ def test_no_request_leaves_the_page(seen):
         assert [url for url in each["requests"] if not url.startswith(("file:", "data:"))] == []
 
 
+@pytest.mark.parametrize("page", ["planted"], indirect=True)
 def test_planted_regression_is_on_the_first_screen(seen):
     for each in seen:
         assert "1 figure regressed" in each["first"]
         assert "tiny gpt2-nf4-b1-p64-n16" in each["first"]
         assert "+12.0 %" in each["first"]
+
+
+def test_page_is_smaller_than_three_megabytes(page):
+    assert page.stat().st_size < 3_000_000
 
 
 def test_page_is_no_wider_than_its_window(seen):
