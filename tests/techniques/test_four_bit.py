@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from fixtures.device import Device
+from fixtures.models.registry import MODELS
+from fixtures.models.spec import ModelSpec, Scale
 from fixtures.techniques.registry import find_technique
 
 
@@ -78,3 +80,46 @@ def test_a_block_holds_the_levels_of_its_type(
     blocks = dequantize_4bit(weight.data, weight.quant_state).float().reshape(-1, 64)
     scaled = blocks / blocks.abs().amax(dim=1, keepdim=True)
     assert scaled.mul(1e4).round().unique().numel() == levels
+
+
+def _describe_llama(width: int, inner: int) -> ModelSpec:
+    def build_config(scale: Scale) -> Any:
+        from transformers import LlamaConfig
+
+        return LlamaConfig(
+            vocab_size=100,
+            hidden_size=width,
+            intermediate_size=inner,
+            num_hidden_layers=1,
+            num_attention_heads=4,
+        )
+
+    return replace(MODELS["gpt2"], key="mine", build_config=build_config)
+
+
+@pytest.mark.parametrize(
+    ("width", "inner", "odd"),
+    [
+        (128, 192, None),
+        (128, 160, "model.layers.0.mlp.down_proj of mine has 160 and 128"),
+        (64, 80, "model.layers.0.mlp.gate_proj of mine has 64 and 80"),
+        (96, 192, "model.layers.0.self_attn.q_proj of mine has 96 and 96"),
+    ],
+)
+def test_widths_that_a_cpus_kernel_does_not_take_are_named(
+    width: int, inner: int, odd: str | None, cpu: Device
+) -> None:
+    newer = replace(cpu, flags=frozenset({"avx512_bf16"}))
+    model, nf4 = _describe_llama(width, inner), find_technique("nf4")
+    assert nf4.unsupported(model, cpu) is None
+    reason = nf4.unsupported(model, newer)
+    assert reason == odd or str(reason) == (
+        "nf4 is multiplied in 64s of inputs and 32s of outputs on a CPU with AVX512-BF16, and "
+        f"{odd}"
+    )
+
+
+@pytest.mark.parametrize("key", MODELS)
+def test_registered_models_have_widths_that_every_cpu_takes(key: str, cpu: Device) -> None:
+    newer = replace(cpu, flags=frozenset({"avx512_bf16"}))
+    assert find_technique("nf4").unsupported(MODELS[key], newer) is None
