@@ -58,8 +58,36 @@ def test_figures_stand_under_their_headings_in_readable_units():
 
 
 def test_figure_that_was_not_measured_is_not_available():
-    figures = lines([row()])[2]
-    assert figures.split() == ["nf4", *["n/a"] * (len(COLUMNS) - 1)]
+    _, heading, *figures = lines([row(), row(ttft_s=0.002, speed_up=0.5)])
+    assert heading.split() == ["technique", "TTFT", "speed"]
+    assert [line.split() for line in figures[:2]] == [
+        ["nf4", "n/a", "n/a"],
+        ["nf4", "2.00", "ms", "0.50x"],
+    ]
+
+
+def test_longest_name_stays_whole_beside_figures_of_one_workload():
+    """As on a GPU, where what is generated has a table of its own."""
+    measured = Row(
+        "gpt-neo-1.3b",
+        "published",
+        "lora-merged+bf16",
+        "b1-p512-n64",
+        dict(
+            ttft_s=0.0191,
+            tpot_s=0.0161,
+            peak_allocated_bytes=2.79 * 2**30,
+            storage_bytes=2.46 * 2**30,
+            ppl_ratio=1.00013,
+            kl_nats=2.39e-05,
+            rougeL=0.961,
+        ),
+        speed_up=0.81,
+        size=0.5,
+    )
+    _, heading, figures, *_ = lines([measured])
+    assert "tok/s" not in heading
+    assert figures.startswith("lora-merged+bf16 ") and len(figures) <= 100
 
 
 def test_models_scales_and_workloads_have_tables_of_their_own():
