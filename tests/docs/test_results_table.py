@@ -173,3 +173,13 @@ def test_file_that_is_no_run_is_refused_in_one_sentence(tmp_path):
     )
     assert done.returncode == 2
     assert "cut.json: truncated or damaged at line 1" in done.stderr
+
+
+def test_a_workload_that_is_only_generated_has_no_line(document):
+    before = format_document(document)
+    document["benchmarks"].append(record("fp32", "b1-p512-n16", {"generate_s": 0.2}, [0.2] * 10))
+    after = format_document(document)
+    assert [line for line in after.splitlines() if "n16" in line] == []
+    assert after.count("\n") == before.count("\n")
+    document["benchmarks"].append(record("int8", "b1-p512-n16", {"generate_s": 0.2}, [0.2] * 10))
+    assert "| int8 | b1-p512-n16 |" in format_document(document)
