@@ -65,7 +65,8 @@ def test_run_ends_where_the_device_is_lost_and_not_where_a_cell_failed(tmp_path,
     (tmp_path / "conftest.py").write_text(DETECTED)
     (tmp_path / "test_cells.py").write_text(TESTS)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(tmp_path)],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", ".", "."],
+        cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "LOST": lost},
         capture_output=True,
         text=True,

@@ -103,9 +103,10 @@ def measured(checkout):
 
 
 def find_row(finished, model, technique):
-    """A line of the tables, by its model and technique."""
+    """A line of the tables, by its model and technique: what stands under each heading."""
     table = finished.text.partition(f"\n{model}, tiny, b1-p64-n16")[2].partition("\n\n")[0]
-    return next(line.split() for line in table.splitlines() if line.startswith(f"{technique} "))
+    headings, *rows = (re.split(r"\s{2,}", line.strip()) for line in table.splitlines()[1:])
+    return dict(zip(headings, next(row for row in rows if row[0] == technique), strict=True))
 
 
 def test_added_files_are_in_the_style_of_the_others(checkout):
@@ -127,16 +128,16 @@ def test_commands_select_what_was_added(checkout, title):
 
 def test_added_model_and_technique_are_measured(measured):
     for model, technique in (("gpt2", TECHNIQUE), (MODEL, "fp32")):
-        _, _, tpot, unit, *figures = find_row(measured, model, technique)
+        row = find_row(measured, model, technique)
+        tpot, unit = row["TPOT"].split()
         assert float(tpot) > 0 and unit in ("us", "ms")
-        assert "MiB" in figures  # on disk
+        assert row["on disk"].endswith("MiB")
 
 
 def test_added_technique_is_judged_by_the_tolerance_that_was_added(measured):
     failed = [line for line in measured.lines if line.startswith("FAILED ")]
     assert not any("gpt2" in line for line in failed), measured.text
-    kl = float(find_row(measured, "gpt2", TECHNIQUE)[-4])
-    assert 0 < kl < 1.5e-3
+    assert 0 < float(find_row(measured, "gpt2", TECHNIQUE)["KL"]) < 1.5e-3
 
 
 def test_its_evidence_sees_that_it_is_off(measured):

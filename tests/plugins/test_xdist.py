@@ -39,7 +39,7 @@ def test_accuracy_tests_run_on_two_workers(scored):
 
 
 def test_table_is_gathered_from_the_workers(scored):
-    assert re.search(r"(?m)^gpt2, tiny *\n.*\nfp32( +n/a){5} +1.00000 +0( +n/a){3}$", scored.text)
+    assert re.search(r"(?m)^gpt2, tiny *\n.*\nfp32 +1.00000 +0 *$", scored.text)
 
 
 def test_skip_is_told_once_with_its_reason(scored):
