@@ -88,7 +88,7 @@ def format_results(run: SavedRun) -> str:
             (f"Training of {group[0]}:", TRAINING_COLUMNS, trained, True),
         ):
             own = [row for row in found if (row.model, row.scale) == group]
-            own = own if training else list(_drop_bare(own))
+            own = own if training else _drop_bare(own)
             beside = [gap for gap in missing if is_training(gap.workload or "") == training]
             if own or beside:
                 parts += [title] if title else []
@@ -145,14 +145,17 @@ def _name_weights(run: SavedRun, group: tuple[str, str]) -> tuple[str, ...]:
     return (f"{' and '.join(sorted(kinds))} weights",) if kinds else ()
 
 
-def _drop_bare(rows: Sequence[Row]) -> Iterator[Row]:
+def _drop_bare(rows: Sequence[Row]) -> list[Row]:
     """Without lines that repeat another's size and accuracy, and have no figure of their own.
 
     A workload that is only generated has none here.
     """
-    bare = {id(row) for row in rows if not any(row.metrics.get(name) for name in _OF_A_WORKLOAD)}
-    shown = {row.technique for row in rows if id(row) not in bare}
-    return (row for row in rows if id(row) not in bare or row.technique not in shown)
+
+    def is_bare(row: Row) -> bool:
+        return all(row.metrics.get(name) is None for name in _OF_A_WORKLOAD)
+
+    shown = {row.technique for row in rows if not is_bare(row)}
+    return [row for row in rows if not is_bare(row) or row.technique not in shown]
 
 
 def _tabulate(columns: Columns, rows: Sequence[Row], gaps: Sequence[Gap]) -> str:
