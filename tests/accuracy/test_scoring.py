@@ -17,6 +17,7 @@ from fixtures.accuracy.examples import (
 )
 from fixtures.accuracy.perplexity import perplexity
 from fixtures.accuracy.scoring import UnusableLogits, kl_divergence, score
+from fixtures.device import detect_gpu
 
 LN2 = math.log(2)
 HALVES = [math.log(0.5), math.log(0.25), math.log(0.25)]
@@ -266,3 +267,17 @@ def test_causal_example_that_scores_its_first_token_is_refused(table_model):
 def test_seq2seq_example_with_an_unscored_label_is_refused(tiny_model):
     with pytest.raises(ValueError, match="scores each of its labels"):
         score(tiny_model("t5"), [Example((5, 6), (NOT_SCORED, 6), 0)])
+
+
+@pytest.mark.skipif(detect_gpu() is None, reason="needs a GPU, and none is usable")
+def test_a_gpu_scores_as_a_cpu_does(tiny_model, tokenizer, articles):
+    model, examples = tiny_model("gpt2"), causal_examples(tokenizer, articles, 160)
+    there = score(model, examples, keep_log_probs=True)
+    try:
+        here = score(model.cuda(), examples, keep_log_probs=True)
+        again = score(model, examples, reference=here)
+    finally:
+        model.cpu()
+    assert here.nll == pytest.approx(there.nll, abs=1e-4)
+    assert all(part.is_pinned() for part in here.log_probs)
+    assert again.kl == pytest.approx(0, abs=1e-9)
