@@ -240,8 +240,7 @@ def test_gpu_writes_a_large_model_once_for_all_that_lie_on_disk_alike(select):
 
     large, small = select(models="gemma-2b"), select(models="gpt2")
     bits = ["fp32", "fp16", "bf16", "int8", "nf4", "nf4-dq", "fp4"]
-    pruned = ["pruned-30", "pruned-50", "pruned-2of4"]
-    assert stored(large, "gpu") == [*bits, *pruned, "lora+bf16", "qlora-nf4"]
+    assert stored(large, "gpu") == [*bits, "pruned-2of4", "lora+bf16", "qlora-nf4"]
     assert len(stored(small, "gpu")) == len(build_matrix(small, "gpu"))
     assert stored(select(models="gemma-2b", techniques="tf32"), "gpu") == ["tf32"]
     assert len(stored(large, "cpu")) == len(build_matrix(large, "cpu"))
