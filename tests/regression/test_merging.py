@@ -173,6 +173,14 @@ def test_model_whose_weights_differ_between_shards_is_refused(shard):
         merge_runs([shard(1, 2), shard(2, 2, ("benchmarks",), seeded)], ORDER)
 
 
+def test_what_is_trained_from_nothing_may_begin_with_other_weights(shard):
+    scratch = copy.deepcopy(shard(1, 2).document["benchmarks"])
+    scratch.append(copy.deepcopy(scratch[0]))
+    scratch[-1]["extra_info"]["case"] |= {"technique": "scratch", "weights": "seeded"}
+    merged = merge_runs([shard(1, 2, ("benchmarks",), scratch), shard(2, 2)], ORDER)
+    assert names(merged)[-1] == ("gpt2", "scratch")
+
+
 def test_run_that_is_no_shard_is_refused(shard):
     with pytest.raises(MergeError, match=r"shard-1.json is no shard; measure it with --shard K/N"):
         merge_runs([shard(1, 2, ("suite", "shard"), None), shard(2, 2)], ORDER)
