@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fixtures.matrix import Selection
-from fixtures.upgrading.cases import list_cases
+from fixtures.upgrading.cases import count_steps, list_cases
 from fixtures.upgrading.keywords import parse_keywords
+from fixtures.workloads import Workload
 
 SELECTION = Selection.parse("gpt2,t5-small", "fp32,nf4,int8", "tiny", "auto", (), ())
 
@@ -73,4 +74,9 @@ def test_phase_is_part_of_what_is_selected():
 
 def test_steps_of_a_repeat():
     (case, *_) = list_cases(SELECTION, "cpu")
-    assert (case.steps("prefill"), case.steps("decode")) == (1, 15)  # 16 tokens, one by prefill
+    assert case.workload.new_tokens == 16
+    assert (case.steps("prefill"), case.steps("decode")) == (1, 4)
+
+
+def test_repeat_of_a_short_workload_takes_the_steps_that_it_has():
+    assert count_steps("decode", Workload(1, 8, 3)) == 2  # three tokens, one of them by prefill

@@ -195,9 +195,10 @@ def test_budget_leaves_out_what_does_not_fit_and_says_so(compare):
     def tell(line):
         now[0] += 10.0 * line.startswith("describing")
 
-    outcome = compare("abcdef", budget=Budget(45.0, lambda: now[0]), tell=tell)
-    # A pair is 4 repeats on each side, of 20 ms (prefill) and of two steps of 20 ms (decode):
-    # 0.48 s. Five pairs in two restarts are 4.8 s, with a reserve of 15 % 5.5 s. a and b fit
+    schedule = Schedule(**{**BRIEF, "pairs": 20})
+    outcome = compare("abcdef", schedule=schedule, budget=Budget(45.0, lambda: now[0]), tell=tell)
+    # A pair is 2 repeats on each side, of 20 ms (prefill) and of two steps of 20 ms (decode):
+    # 0.24 s. Ten pairs in two restarts are 4.8 s, with a reserve of 15 % 5.5 s. a and b fit
     # (20 s spent, 11 promised), c does not (30 + 16.5), nor d; before e 40 + 11 is over 45.
     left_out = {verdict.case[0]: verdict.reason for verdict in outcome.with_status(Status.LEFT_OUT)}
     assert left_out == {

@@ -22,7 +22,7 @@ from fixtures.upgrading.paired import (
 SLOWER, FASTER, SAME, UNDECIDED = PairStatus
 
 
-def draw(generator, effect, process, jitter, outliers=0.0, restarts=5, pairs=4):
+def draw(generator, effect, process, jitter, outliers=0.0, restarts=5, pairs=32):
     """Pairs of one case: sd of log time between processes and within, share of wild rounds."""
     found = []
     for _ in range(restarts):
@@ -114,13 +114,13 @@ def test_ratio_and_levels_are_read_off_the_pairs():
 
 
 def test_identical_rounds_are_the_same():
-    assert decide([compare_pairs([[(1.0, 1.0)] * 4] * 5)]) == [SAME]
+    assert decide([compare_pairs([[(1.0, 1.0)] * 32] * 5)]) == [SAME]
 
 
 @pytest.mark.parametrize("restarts", [1, 2, 3, 4])
 def test_fewer_restarts_or_pairs_than_planned_decide_nothing(restarts):
-    assert decide([compare_pairs([[(1.0, 2.0)] * 20] * restarts)]) == [UNDECIDED]
-    assert decide([compare_pairs([[(1.0, 2.0)] * 3] * 5)]) == [UNDECIDED]
+    assert decide([compare_pairs([[(1.0, 2.0)] * 160] * restarts)]) == [UNDECIDED]
+    assert decide([compare_pairs([[(1.0, 2.0)] * 31] * 5)]) == [UNDECIDED]
 
 
 def test_one_restart_has_no_interval():

@@ -7,9 +7,9 @@ import pytest
 from fixtures.upgrading.schedule import Budget, Schedule, parse_budget
 
 
-def test_default_is_twenty_pairs_over_five_restarts_and_once_more_for_the_undecided():
+def test_default_is_160_pairs_over_five_restarts_and_once_more_for_the_undecided():
     schedule = Schedule()
-    assert (schedule.pairs, schedule.restarts, schedule.pairs_a_restart) == (20, 5, 4)
+    assert (schedule.pairs, schedule.restarts, schedule.pairs_a_restart) == (160, 5, 32)
     assert schedule.looks == (5, 10)
     assert schedule.alpha == pytest.approx(0.005)  # half of 0.01 a look
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 
 import pytest
 
@@ -73,15 +72,3 @@ def test_memory_that_ran_out_is_called_that(error):
 def test_other_errors_are_told_by_type_and_first_line():
     assert describe_error(KeyError("x")) == "KeyError: 'x'"
     assert describe_error(RuntimeError()) == "RuntimeError: no message"
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="Linux alone tells it")
-def test_worker_stays_on_the_processors_given():
-    before = os.sched_getaffinity(0)
-    try:
-        worker._stay_on([min(before)])
-        assert os.sched_getaffinity(0) == {min(before)}
-        worker._stay_on([])  # none given: as it was
-        assert os.sched_getaffinity(0) == {min(before)}
-    finally:
-        os.sched_setaffinity(0, before)
