@@ -20,9 +20,12 @@ from fixtures.device import (
     detect_gpu,
     find_gpu,
     gpu_present,
+    gpus_are_hidden,
     nvml_session,
     nvml_value,
 )
+from fixtures.plugins.options import TIER, _choose_tier
+from fixtures.plugins.variants import find_device
 
 H200, L4 = "GPU-11111111-aaaa", "GPU-22222222-bbbb"
 
@@ -300,3 +303,24 @@ def test_incomplete_devices_are_refused():
         Device(kind="cpu", name="a", memory_bytes=1)
     with pytest.raises(ValueError, match="a GPU device needs its index and UUID"):
         Device(kind="cuda", name="a", memory_bytes=1)
+
+
+@pytest.mark.parametrize(
+    ("visible", "hidden"), [("", True), ("-1", True), (" ", True), ("0", False), (None, False)]
+)
+def test_gpus_that_are_hidden_on_purpose_ask_for_the_cpu(visible, hidden, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr(device_module, "gpu_present", lambda: True)
+    assert gpus_are_hidden() is hidden
+    assert _choose_tier("timing") == ("cpu" if hidden else "gpu")
+    assert _choose_tier("cpu and timing") == "cpu"
+
+
+def test_gpu_that_cannot_be_used_is_a_usage_error_that_names_the_way_out(monkeypatch):
+    monkeypatch.setattr(device_module, "gpu_present", lambda: True)
+    monkeypatch.setattr(device_module, "_torch_lacks_cuda", lambda: True)
+    config = SimpleNamespace(stash={TIER: "gpu"})
+    with pytest.raises(pytest.UsageError, match=r"torch has no CUDA support; -m cpu measures"):
+        find_device(config)
