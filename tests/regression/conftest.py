@@ -36,6 +36,7 @@ def build_run(document: dict[str, Any]) -> Callable[..., SavedRun]:
         failed: tuple[str, ...] = (),
         dirty: bool = False,
         case: dict[str, Any] | None = None,
+        canaries: dict[str, dict[str, float]] | None = None,
     ) -> SavedRun:
         whole = copy.deepcopy(document)
         bench = whole["benchmarks"][0]
@@ -49,6 +50,8 @@ def build_run(document: dict[str, Any]) -> Callable[..., SavedRun]:
         whole["machine_info"]["device_key"] = device_key
         whole["commit_info"]["dirty"] = dirty
         whole["suite"].update(partial=partial, failed=list(failed))
+        if canaries is not None:
+            whole["suite"]["canaries"] = canaries
         return parse_run(whole, Path("run.json"))
 
     return build

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 import multiprocessing
 import os
@@ -76,6 +77,35 @@ def test_unsound_run_never_becomes_the_baseline(store, build_run, changed, sente
     with pytest.raises(BaselineRefused, match=sentence):
         store.accept(build_run(2.0, **changed), "please")
     assert store.find_accepted(KEY).reason == "first"
+
+
+def test_run_of_a_machine_that_changed_gives_no_times(store, build_run):
+    slowed = {"start": {"copy_s": 1.0, "dispatch_s": 0.006}, "end": {"dispatch_s": 0.012}}
+    run = build_run(1.0, canaries=slowed)
+    with pytest.raises(BaselineRefused, match=r"canary dispatch_s \+100.0 %.*--without-times"):
+        store.accept(run, "please")
+    assert store.find_accepted(KEY) is None
+    steady = {"start": {"dispatch_s": 0.006}, "end": {"dispatch_s": 0.007}}
+    store.accept(build_run(1.0, canaries=steady), "a sixth is no other machine")
+
+
+def test_bytes_and_accuracy_of_such_a_run_are_held_to_all_the_same(store, document):
+    document["suite"] |= {
+        "canaries": {"start": {"dispatch_s": 0.006}, "end": {"dispatch_s": 0.012}},
+        "partial": False,
+    }
+    document["commit_info"]["dirty"] = False
+    for place, name in enumerate(("kl_nats", "energy_j_per_token"), start=1):
+        beside = copy.deepcopy(document["benchmarks"][0])
+        beside["fullname"] = f"test_{name}"
+        beside["extra_info"] |= {"timed": {}, "metrics": {name: 0.1}, "verdicts": []}
+        document["benchmarks"].insert(place, beside)
+    whole = parse_run(document, Path("run.json"))
+    store.accept(whole, "bytes and accuracy", times=False)
+    found = store.find_accepted(whole.device_key)
+    assert found.sessions == {}
+    assert [dict(record.metrics) for record in found.run.records] == [{"kl_nats": 0.1}]
+    assert found.run.foreign == whole.foreign
 
 
 def test_acceptance_needs_a_reason(store, build_run):

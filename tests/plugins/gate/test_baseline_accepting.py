@@ -62,6 +62,15 @@ def test_intended_run_is_accepted_while_its_test_fails(judged_stage):
     assert run.said("accepted 0006_accepted.json as ")
 
 
+def test_run_accepted_without_its_times_judges_none(judged_stage):
+    run = judged_stage.run("--accept-baseline=0001", REASON, "--without-times")
+    assert run.status == 0, run.text
+    assert run.said("it holds no times: they stay new until a run is accepted with them")
+    slow = judged_stage.run(seconds=SLOW)
+    assert slow.status == 0, slow.text
+    assert slow.said(f"new: tiny {CASE} tpot_s: tpot_s of {CASE} is not in accepted-")
+
+
 def test_intended_case_that_is_not_in_the_run_is_refused_with_the_nearest(judged_stage):
     run = judged_stage.run("--accept-baseline=0001", REASON, "--intended=gpt2-nf4-b1-p64-n1")
     assert run.status == 1
@@ -83,6 +92,7 @@ def test_partial_run_is_refused(judged_stage):
             '--accept-baseline needs --reason "why the baseline changes"',
         ),
         (["--intended=x"], "--intended goes with --accept-baseline"),
+        (["--without-times"], "--without-times goes with --accept-baseline"),
         (
             ["--accept-baseline", REASON, "--plant=tpot_s:+5%@*"],
             "a planted run never becomes the baseline; drop one of the two",
