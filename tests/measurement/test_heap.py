@@ -53,6 +53,17 @@ def test_nested_blocks_stay_aside_until_the_outermost_is_left() -> None:
     assert known() is None
 
 
+def test_model_of_a_block_is_collected_in_it_though_rounds_were_timed() -> None:
+    with aside():
+        model = Knot()
+        known = weakref.ref(model)
+        with settled():
+            pass
+        del model
+        gc.collect()
+        assert known() is None
+
+
 @pytest.mark.parametrize("enabled", [True, False])
 def test_collector_is_off_in_rounds_and_then_as_it_was(enabled: bool) -> None:
     (gc.enable if enabled else gc.disable)()
