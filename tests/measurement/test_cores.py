@@ -1,4 +1,4 @@
-"""Where both sides take turns: the idlest core, and each in its turn where they are alike."""
+"""Cores: the idlest is found, each in its turn where they are alike, and kept to."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import os
 import psutil
 import pytest
 
-from fixtures.matrix import Selection
-from fixtures.upgrading.bench import Bench
-from fixtures.upgrading.cores import find_idlest, stay_on
+from fixtures.device import detect
+from fixtures.measurement.cores import find_idlest, list_own, stay_on, staying_on
+from fixtures.plugins.rounds import Rounds, Turns
 
 PINS = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="Linux alone tells it")
 
@@ -30,12 +30,12 @@ def test_busy_core_is_left_to_whom_it_serves(used):
 
 
 def test_cores_that_are_idle_alike_come_in_turn(used):
-    used(2.0, 90.0, 0.0, 7.0)
+    used(2.0, 90.0, 0.0, 17.0)
     assert [find_idlest([0, 1, 2, 3], turn) for turn in range(4)] == [0, 2, 3, 0]
 
 
 def test_core_that_is_not_ours_is_not_taken(used):
-    used(0.0, 50.0, 70.0)
+    used(0.0, 50.0, 90.0)
     assert find_idlest([1, 2], 1) == 1
 
 
@@ -46,8 +46,8 @@ def test_no_core_is_none(used):
 
 
 def test_real_use_is_read():
-    cpus = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
-    assert find_idlest(cpus, 0, watch_s=0.01) in cpus
+    cpus = list_own() or [0]
+    assert find_idlest(cpus) in cpus
 
 
 @PINS
@@ -63,25 +63,25 @@ def test_worker_stays_on_the_processors_given():
 
 
 @PINS
-@pytest.mark.parametrize("scale", ["tiny", "published"])
-def test_variant_of_one_thread_stays_on_its_core_and_the_next_is_built_on_all(scale, monkeypatch):
+def test_block_stays_on_its_core_and_then_roams_as_before():
     before = os.sched_getaffinity(0)
-    selection = Selection.parse("gpt2", "fp32", scale, "seeded", (), ()).to_json()
-    bench = Bench(selection, "cpu", 2, [], cpus=sorted(before))
-    name = "tiny-gpt2-fp32" if scale == "tiny" else "gpt2-fp32"
-    built_on = []
-    monkeypatch.setattr(
-        "fixtures.upgrading.bench.build_variant",
-        lambda cell, device: built_on.append(os.sched_getaffinity(0)),
-    )
-    monkeypatch.setattr(bench, "drop", lambda: {})
-    try:
-        for _ in range(2):
-            bench.build(name, weigh=False, core=max(before))
-        one = scale == "tiny" or bench._device.threads == 1
-        assert os.sched_getaffinity(0) == ({max(before)} if one else before)
-        bench.build(name, weigh=False)
+    with pytest.raises(KeyError), staying_on(max(before)):
+        assert os.sched_getaffinity(0) == {max(before)}
+        raise KeyError
+    assert os.sched_getaffinity(0) == before
+    with staying_on(None):
         assert os.sched_getaffinity(0) == before
-    finally:
-        os.sched_setaffinity(0, before)
-    assert built_on == [before] * 3
+
+
+@PINS
+def test_rounds_and_their_partners_stay_on_the_core_given(benchmark):
+    before, seen = os.sched_getaffinity(0), []
+
+    def target():
+        seen.append(os.sched_getaffinity(0))
+
+    rounds = Rounds(benchmark, detect("cpu"), "tpot_s", target, tuple, core=min(before))
+    rounds.take(3)
+    rounds.interleave(Turns(tuple, tuple), 2)
+    assert set(map(frozenset, seen)) == {frozenset([min(before)])}
+    assert os.sched_getaffinity(0) == before
