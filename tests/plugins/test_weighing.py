@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from fixtures.measurement.nvml import NvmlReading
-from fixtures.plugins.measuring import _describe_nvml
+from fixtures.plugins.weighing import _describe_nvml
 
 
 @pytest.mark.parametrize(("process", "told"), [(3_000, 3_000), (None, 8_000), (0, 0)])
