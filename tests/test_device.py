@@ -247,22 +247,19 @@ def host(tmp_path, monkeypatch):
 def test_cpu_is_named_with_its_numbers_and_threads(host):
     found = detect_cpu(host)
     assert found.name == "Intel Xeon Platinum 8480C family 6 model 143"
-    assert found.key == "intel-xeon-platinum-8480c-family-6-model-143-2-threads"
+    assert found.key == "intel-xeon-platinum-8480c-family-6-model-143-1-thread"
     assert {"avx512_bf16", "amx_bf16"} <= found.flags
     assert found.torch_device == "cpu"
 
 
-def test_threads_are_physical_cores_unless_told(host, monkeypatch):
-    assert detect_cpu(host).threads == 2
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 2})  # both on core 0
-    assert detect_cpu(host).threads == 1
-    monkeypatch.setenv("OMP_NUM_THREADS", "3,1")
-    assert detect_cpu(host).threads == 3
-
-
-def test_loaded_torch_knows_its_threads_best(host, monkeypatch):
+@pytest.mark.parametrize(
+    ("told", "threads"), [(None, 1), ("", 1), ("3,1", 3), ("0", 1), ("many", 1)]
+)
+def test_threads_are_one_unless_told(host, monkeypatch, told, threads):
+    if told is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", told)
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(get_num_threads=lambda: 5))
-    assert detect_cpu(host).threads == 5
+    assert detect_cpu(host).threads == threads
 
 
 def test_memory_is_the_control_groups_where_that_is_lower(host):
@@ -278,7 +275,7 @@ def test_memory_is_the_control_groups_where_that_is_lower(host):
 def test_host_without_cpuinfo_still_has_a_name(tmp_path, host):
     found = detect_cpu(tmp_path / "elsewhere")
     assert found.name
-    assert found.threads == 4
+    assert found.threads == 1
 
 
 @pytest.mark.parametrize("path", ["dev/nvidiactl", "proc/driver/nvidia/version", "dev/dxg"])
@@ -295,7 +292,7 @@ def test_description_is_plain_json(nvml, host):
     assert json.loads(json.dumps(find_gpu().describe()))["compute_capability"] == [9, 0]
     described = json.loads(json.dumps(detect_cpu(host).describe()))
     assert described["flags"] == ["amx_bf16", "avx2", "avx512_bf16", "avx512f", "fpu"]
-    assert described["key"].endswith("2-threads")
+    assert described["key"].endswith("1-thread")
 
 
 def test_incomplete_devices_are_refused():

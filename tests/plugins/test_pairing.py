@@ -62,8 +62,8 @@ def test_nothing_is_paired_without_a_reference_or_unasked_on_a_gpu(beside):
 @pytest.mark.parametrize(
     ("step_s", "by_yardstick", "pairs"),
     [
-        (1e-3, False, 120),  # a second would hold 250 of 4 ms
-        (0.01, False, 25),
+        (1e-3, False, 120),  # three seconds would hold 750 of 4 ms
+        (0.01, False, 75),
         (1.0, False, 10),  # what a judgement needs
         (1e-3, True, 600),
         (0.01, True, 100),
