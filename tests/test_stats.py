@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fixtures.stats import (
-    bootstrap_mean_interval,
     clustered_standard_error,
+    draw_shares,
     log_sd,
+    percentile_interval,
     ratio_of_medians_interval,
 )
 
@@ -73,32 +74,46 @@ def test_clustered_error_is_the_double_sum_over_pairs_in_a_cluster(pairs):
     assert clustered_standard_error(values, clusters) == pytest.approx(expected, abs=1e-6)
 
 
+def bootstrap_mean(values, confidence=0.95, resamples=2000):
+    return percentile_interval(draw_shares(len(values), resamples) @ values, confidence)
+
+
+def test_shares_are_of_as_many_values_as_there_are():
+    shares = draw_shares(4, resamples=500)
+    assert shares.shape == (500, 4)
+    assert np.array_equal(shares.sum(axis=1), np.ones(500))
+    assert set(np.unique(shares)) == {0, 0.25, 0.5, 0.75, 1}  # 1 in one resample of 64
+    assert shares.mean(axis=0) == pytest.approx([0.25] * 4, abs=0.05)
+
+
 def test_bootstrap_of_two_values_reaches_both():
     # The mean of two draws is 0 or 1 in a quarter of the cases each, far above 2.5 %.
-    assert bootstrap_mean_interval([0.0, 1.0]) == (0.0, 1.0)
+    assert bootstrap_mean([0.0, 1.0]) == (0.0, 1.0)
 
 
 def test_bootstrap_interval_is_the_normal_one_for_many_values():
     values = np.random.default_rng(1).normal(10, 2, 2000)
-    low, high = bootstrap_mean_interval(values, resamples=2000)
+    low, high = bootstrap_mean(values)
     half = 1.96 * values.std(ddof=1) / math.sqrt(2000)
     assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=half / 10)
 
 
 def test_more_confidence_is_wider():
     values = np.random.default_rng(1).normal(0, 1, 30)
-    narrow, wide = (bootstrap_mean_interval(values, c, resamples=2000) for c in (0.8, 0.99))
+    narrow, wide = (bootstrap_mean(values, confidence) for confidence in (0.8, 0.99))
     assert wide.low < narrow.low < narrow.high < wide.high
 
 
-def test_bootstrap_repeats_itself():
-    assert bootstrap_mean_interval([1, 2, 5]) == bootstrap_mean_interval([1, 2, 5])
+def test_draws_repeat_themselves():
+    first = draw_shares(3, resamples=50).copy()
+    draw_shares.cache_clear()
+    assert np.array_equal(draw_shares(3, resamples=50), first)
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=15))
 def test_bootstrap_interval_contains_the_mean(values):
-    low, high = bootstrap_mean_interval(values, resamples=1000)
+    low, high = bootstrap_mean(values, resamples=1000)
     slack = 1e-9 * (1 + max(map(abs, values)))
     assert min(values) - slack <= low <= np.mean(values) + slack
     assert np.mean(values) - slack <= high <= max(values) + slack
@@ -143,4 +158,4 @@ def test_interval_of_too_few_samples_is_refused(old, new):
 
 def test_bootstrap_of_one_value_is_refused():
     with pytest.raises(ValueError, match="two or more values"):
-        bootstrap_mean_interval([1.0])
+        draw_shares(1)
