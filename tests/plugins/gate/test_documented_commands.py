@@ -74,15 +74,19 @@ def split_document(text):
 
 
 def note_words(script, folder):
-    """The line and the words of every command that a script would start."""
+    """The line and the words of every command that a script would start, in order of these.
+
+    Jobs in the background note theirs in any order, and xdist wants the same of each worker.
+    """
     file, noted, before = folder / "script", folder / "noted", folder / "before"
-    file.write_text(script)
+    file.write_text(f"{script}\nwait\n")
     before.write_text(_NOTING)
     noted.write_text("")
     environment = {"BASH_ENV": str(before), "NOTED": str(noted)}
     subprocess.run(["/bin/bash", file], env=environment, cwd=folder, check=False)
     records = noted.read_text().split("\x1e")[:-1]
-    return [(int(line), tuple(words)) for line, *words in (each.split("\x1f") for each in records)]
+    rows = (each.split("\x1f") for each in records)
+    return sorted((int(line), tuple(words)) for line, *words in rows)
 
 
 def read_commands(path, text, folder):
