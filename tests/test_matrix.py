@@ -233,6 +233,15 @@ def test_gpu_times_the_load_of_what_loads_in_its_own_way(select):
     assert "flash" in loaded(select(models="gpt2", scale="tiny"), "cpu")
 
 
+def test_cpu_times_a_published_load_in_the_reference_and_the_costliest_of_a_small_one(select):
+    def loaded(model):
+        matrix = build_matrix(select(models=model, scale="published"), "cpu")
+        return [v.technique.name for v in matrix if is_loaded(select(models=model), v, "cpu")]
+
+    assert loaded("gpt2") == ["fp32"]
+    assert loaded("small-gpt") == ["fp32", "nf4"]
+
+
 def test_gpu_writes_a_large_model_once_for_all_that_lie_on_disk_alike(select):
     def stored(selection, tier):
         matrix = build_matrix(selection, tier)

@@ -47,10 +47,17 @@ def build_rounds():
     return build
 
 
-@pytest.mark.parametrize(("sleep_s", "least", "taken"), [(0.004, 3, 60), (0.4, 1, 2), (0.4, 3, 3)])
-def test_short_rounds_are_repeated_to_fill_the_window(build_rounds, sleep_s, least, taken):
-    # 0.7 s of 4 ms would be 175 rounds, of which 60 do; 0.7 s of 0.4 s is 2.
-    rounds = build_rounds(sleep_s, warm_up=0)
+@pytest.mark.parametrize(
+    ("sleep_s", "least", "beside", "taken"),
+    [
+        (0.004, 3, None, 60),  # 0.7 s would be 175 rounds, of which 60 do
+        (0.4, 1, None, 2),
+        (0.4, 3, None, 3),
+        (0.2, 1, lambda: pytest.fail("pairs were taken"), 2),  # 0.35 s
+    ],
+)
+def test_short_rounds_are_repeated_to_fill_the_window(build_rounds, sleep_s, least, beside, taken):
+    rounds = build_rounds(sleep_s, warm_up=0, beside=beside)
     rounds.take(least)
     assert len(rounds.samples) == len(rounds.benchmark.stats.stats.data) == taken
 
