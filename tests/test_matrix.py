@@ -14,6 +14,7 @@ from fixtures.matrix import (
     find_adapter_part,
     is_generated,
     is_loaded,
+    is_metered,
     is_scored,
     is_stored,
     is_swapped,
@@ -263,6 +264,17 @@ def test_gpu_generates_with_what_differs_in_more_than_its_steps(select):
         if is_generated(whole, variant, "gpu")
     ]
     assert generated == ["fp32", "bf16", "compiled+bf16", "int8", "nf4", "nf4+compiled"]
+
+
+def test_gpu_meters_what_runs_kernels_of_its_own(select):
+    def metered(selection):
+        return [
+            v.technique.name for v in build_matrix(selection, "gpu") if is_metered(selection, v)
+        ]
+
+    own = ["fp32", "tf32", "bf16", "flash+bf16", "compiled+bf16", "int8", "nf4", "nf4+compiled"]
+    assert metered(select(models="gpt2")) == [*own, "pruned-2of4", "lora+bf16"]
+    assert metered(select(models="gpt2", techniques="fp4,sdpa+bf16")) == ["fp4", "sdpa+bf16"]
 
 
 def test_cpu_loads_two_forms_of_a_published_shape_and_generates_with_none(select):
