@@ -116,22 +116,6 @@ def records(saved, metric):
     }
 
 
-def test_model_of_a_users_own_gets_the_threads_that_are_asked_for(new_checkout, model_folder):
-    checkout = new_checkout()
-    finished = checkout.run(
-        *("perf_tests", "-m", "cpu", *TINY_GPT2, "--techniques", "fp32", "--threads", "2"),
-        *("--model", str(model_folder), "-k", "storage", "--benchmark-autosave"),
-    )
-    assert finished.status == 0, finished.text
-    saved = checkout.read_saved()
-    cases = [bench["extra_info"]["case"] for bench in saved["benchmarks"]]
-    assert {case["model"]: case["settings"]["threads"] for case in cases} == {
-        "gpt2": 1,  # a tiny model's operations are too short to share
-        "my-model": 2,
-    }
-    assert saved["machine_info"]["device_key"].endswith("-2-threads")
-
-
 CELLS = {(model, technique) for model in ("gpt2", "my-model") for technique in ("fp32", "nf4")}
 
 
@@ -213,3 +197,19 @@ def test_a_table_is_printed_for_each_model_and_no_wider_than_100_columns(whole):
     table = shown[1 : shown.index("", shown.index("") + 1)]
     assert max(map(len, table)) <= 100
     assert not any("n/a" in line for line in table)
+
+
+def test_model_of_a_users_own_gets_the_threads_that_are_asked_for(new_checkout, model_folder):
+    checkout = new_checkout()
+    finished = checkout.run(
+        *("perf_tests", "-m", "cpu", *TINY_GPT2, "--techniques", "fp32", "--threads", "2"),
+        *("--model", str(model_folder), "-k", "storage", "--benchmark-autosave"),
+    )
+    assert finished.status == 0, finished.text
+    saved = checkout.read_saved()
+    cases = [bench["extra_info"]["case"] for bench in saved["benchmarks"]]
+    assert {case["model"]: case["settings"]["threads"] for case in cases} == {
+        "gpt2": 1,  # a tiny model's operations are too short to share
+        "my-model": 2,
+    }
+    assert saved["machine_info"]["device_key"].endswith("-2-threads")
