@@ -16,7 +16,8 @@ HEALTHY = {
     "clock_reasons": ["GpuIdle"],
     "throttle_reasons": [],
     "power_capped_s": 2.0,
-    "throttle_counters": {"thermal_s": 0.0, "board_limit_s": 0.0, "reliability_s": 0.0},
+    "voltage_capped_s": 0.0,
+    "throttle_counters": {"thermal_s": 0.0, "board_limit_s": 0.0},
 }
 
 
@@ -78,6 +79,12 @@ def test_time_lost_in_between_throttles_the_case_though_both_ends_are_clean():
     compared = compare_conditions(HEALTHY, after)
     assert compared["throttle_evidence"] == ["thermal_s +0.25"]
     assert compared["throttled"] is True
+
+
+def test_limits_that_any_heavy_load_meets_are_no_fault():
+    # An H200 under batched fp32 products: 2.7 s at its power limit, 3.1 s at its voltage limit.
+    after = {**HEALTHY, "power_capped_s": 4.7, "voltage_capped_s": 3.1}
+    assert compare_conditions(HEALTHY, after)["throttled"] is False
 
 
 def test_cpu_state_is_read_from_the_system(cpu, tmp_path):
