@@ -71,6 +71,19 @@ def test_run_accepted_without_its_times_judges_none(judged_stage):
     assert slow.said(f"new: tiny {CASE} tpot_s: tpot_s of {CASE} is not in accepted-")
 
 
+def test_figure_of_a_device_held_back_is_named_and_left_out(judged_stage):
+    hot = {"throttled": [["thermal_s +0.25"]]}
+    run = judged_stage.run("--accept-baseline", REASON, seconds=SLOW, **hot)
+    assert "; run again, or accept the rest by --without-tainted" in refusal(run)
+    run = judged_stage.run("--accept-baseline=0006", REASON, "--without-tainted")
+    assert run.status == 0, run.text
+    assert run.said(
+        f"left out: {CASE} tpot_s: the device was held back in both of two measurements"
+    )
+    again = judged_stage.run(seconds=SLOW)
+    assert again.said(f"new: tiny {CASE} tpot_s: tpot_s of {CASE} is not in accepted-")
+
+
 def test_intended_case_that_is_not_in_the_run_is_refused_with_the_nearest(judged_stage):
     run = judged_stage.run("--accept-baseline=0001", REASON, "--intended=gpt2-nf4-b1-p64-n1")
     assert run.status == 1
@@ -93,6 +106,7 @@ def test_partial_run_is_refused(judged_stage):
         ),
         (["--intended=x"], "--intended goes with --accept-baseline"),
         (["--without-times"], "--without-times goes with --accept-baseline"),
+        (["--without-tainted"], "--without-tainted goes with --accept-baseline"),
         (
             ["--accept-baseline", REASON, "--plant=tpot_s:+5%@*"],
             "a planted run never becomes the baseline; drop one of the two",
