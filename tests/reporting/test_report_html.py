@@ -122,6 +122,14 @@ def test_run_without_a_baseline_is_not_called_clean(world):
     assert "<h1>Measured, with no baseline to be judged against</h1>" in page
 
 
+def test_why_the_baseline_was_accepted_stands_beside_its_name(world):
+    document = world.document() | {"accepted": {"reason": "the price of <safe> kernels"}}
+    baseline = world.parse(document, "accepted-example.json")
+    page = format_html(reopen(world.judge(world.document(day=2), baseline), baseline))
+    assert "judged against accepted-example.json, recorded" in page
+    assert "(the price of &lt;safe&gt; kernels)" in page
+
+
 def test_calm_night_is_called_clean(world):
     baseline = world.parse(world.document(), "accepted-example.json")
     page = format_html(reopen(world.judge(world.document(day=2), baseline), baseline))

@@ -14,6 +14,7 @@ def test_unchanged_run_passes(judged_stage):
     assert run.status == 0
     assert "verdicts: 10 unchanged" in run.lines
     assert run.said("judged against: accepted-example-cpu-2-threads.json, recorded at ")
+    assert run.said("accepted as: ") == ["accepted as: the first on this machine"]
 
 
 def test_regression_fails_the_test_that_measured_it_and_no_other(judged_stage):
