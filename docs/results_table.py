@@ -1,4 +1,4 @@
-"""The figures of a saved run as Markdown: ``python -m docs.results_table FILE``.
+"""The figures of saved runs as Markdown: ``python -m docs.results_table FILE...``.
 
 Prints the conditions in a sentence, then a table a model and scale, one line a technique and
 workload. Figures are those of the report, made by the same code. What was not measured stands in
@@ -182,14 +182,14 @@ def _explain(row: Row, gaps: Iterable[Gap]) -> str:
 
 
 def main() -> None:
-    """Print the page of a saved run."""
-    parser = argparse.ArgumentParser(description="The figures of a saved run as Markdown.")
-    parser.add_argument("file", type=Path, help="a run under baselines/")
+    """Print the pages of saved runs."""
+    parser = argparse.ArgumentParser(description="The figures of saved runs as Markdown.")
+    parser.add_argument("files", nargs="+", type=Path, help="runs under baselines/")
     try:
-        run = read_run(parser.parse_args().file)
+        runs = [read_run(file) for file in parser.parse_args().files]
     except RunFileError as error:
         parser.error(str(error))
-    print(format_results(run), end="")
+    print("\n".join(map(format_results, runs)), end="")
 
 
 if __name__ == "__main__":

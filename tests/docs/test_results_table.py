@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from docs.results_table import format_results
-from fixtures.regression.run import parse_run
+from fixtures.regression.run import parse_run, read_run
 
 ROOT = Path(__file__).parents[2]
 B1, B8 = "b1-p512-n64", "b8-p512-n64"
@@ -173,6 +174,15 @@ def test_file_that_is_no_run_is_refused_in_one_sentence(tmp_path):
     )
     assert done.returncode == 2
     assert "cut.json: truncated or damaged at line 1" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "page", sorted((ROOT / "docs").glob("results-*.md")), ids=lambda page: page.name
+)
+def test_committed_page_is_what_its_command_prints(page):
+    text = page.read_text()
+    (command,) = re.findall(r"`python -m docs.results_table (\S+)`", text)
+    assert text.endswith("\n\n" + format_results(read_run(ROOT / command)))
 
 
 def test_a_workload_that_is_only_generated_has_no_line(document):
