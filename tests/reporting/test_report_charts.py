@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import re
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -71,6 +72,16 @@ def test_tradeoff_names_every_point():
     points = [Point(f"technique-{n}", 1.0 + n / 100, 100.0, None, n == 0) for n in range(30)]
     drawn = {text.strip() for text in texts(draw_tradeoff(points, "MiB", "label"))}
     assert {point.label for point in points} <= drawn
+
+
+@pytest.mark.parametrize(
+    ("fastest", "ticks"), [(2000.0, {"50", "100", "1000", "tokens/s, log"}), (90.0, {"tokens/s"})]
+)
+def test_speeds_far_apart_get_an_axis_of_factors(fastest, ticks):
+    points = [Point(f"t{n}", 1.0 + n, speed, None, False) for n, speed in enumerate((60, fastest))]
+    drawn = {text.strip() for text in texts(draw_tradeoff(points, "MiB", "label"))}
+    assert ticks <= drawn
+    assert ("tokens/s, log" in drawn) == ("tokens/s" not in drawn)
 
 
 @given(
