@@ -2,8 +2,9 @@
 
 ``python -m docs.gpu_proof --models gpt2,gemma-2b --techniques bf16,compiled+bf16`` prints Markdown:
 TTFT and TPOT as the suite takes them over the same calls timed by the host's clock, round by round
-in turn; and on a GPU what each counter of memory sees of a gibibyte, and how much of NVML's figure
-for the process its parts explain. ``--scale tiny`` runs the loops on a CPU.
+in turn, with the host's time of the suite's own rounds between; and on a GPU what each counter of
+memory sees of a gibibyte, and how much of NVML's figure for the process its parts explain.
+``--scale tiny`` runs the loops on a CPU.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from transformers.utils import logging
 from fixtures.corpus.sources import load_corpus
 from fixtures.device import Device, detect
 from fixtures.measurement import phases
-from fixtures.measurement.clock import choose_clock, synchronise
+from fixtures.measurement.clock import choose_clock, cuda_event, synchronise
 from fixtures.measurement.memory import release_memory
 from fixtures.measurement.nvml import NvmlSampler, sample_nvml
 from fixtures.measurement.occupancy import read_device_bytes
@@ -43,10 +44,12 @@ class Loops:
 
     Attributes:
         suite: as the suite times it.
+        wall: the same rounds by the host's clock, which on a GPU the suite keeps beside events.
         hand: the same calls written out, by the host's clock around a synchronised device.
     """
 
     suite: list[float]
+    wall: list[float]
     hand: list[float]
 
     @property
@@ -85,13 +88,15 @@ def decode_by_hand(model: Any, cache: Any, token: torch.Tensor, steps: int) -> t
         return torch.cat(tokens, dim=1).cpu()
 
 
-def time_by_suite(device: Device, run: Callable[[], object]) -> float:
-    """Seconds as a round of the suite has them."""
+def time_by_suite(device: Device, run: Callable[[], object]) -> tuple[float, float]:
+    """Seconds as a round of the suite has them, and those of the host in the same round."""
     clock = choose_clock(device)
     synchronise(device)
     start = clock()
     run()
-    return float(clock() - start)
+    seconds = float(clock() - start)
+    walls = cuda_event.take_wall_times()
+    return seconds, walls[-1] if walls else seconds
 
 
 def time_by_hand(device: Device, run: Callable[[], object]) -> float:
@@ -107,29 +112,33 @@ def compare_loops(built: BuiltVariant, work: Workload, rounds: int) -> dict[str,
     """Both phases of a causal model, both ways in turn."""
     model, device, steps = built.model, built.device, work.decode_steps
     ids = _prompt(built, work).to(model.device)
-    found = {name: Loops([], []) for name in ("ttft_s", "tpot_s")}
+    found = {name: Loops([], [], []) for name in ("ttft_s", "tpot_s")}
 
-    def take_suite() -> tuple[float, float]:
-        ttft_s = time_by_suite(device, partial(phases.prefill, model, ids))
+    def take_suite() -> None:
+        taken = [time_by_suite(device, partial(phases.prefill, model, ids))]
         # Each loop goes on from a prefill of its own: a fixed cache holds the latest alone.
         start = phases.prefill(model, ids)
-        return ttft_s, time_by_suite(device, partial(phases.decode, model, start, steps)) / steps
+        taken.append(time_by_suite(device, partial(phases.decode, model, start, steps)))
+        for loops, (seconds, wall), count in zip(found.values(), taken, (1, steps), strict=True):
+            loops.suite.append(seconds / count)
+            loops.wall.append(wall / count)
 
-    def take_hand() -> tuple[float, float]:
-        ttft_s = time_by_hand(device, partial(prefill_by_hand, model, ids))
+    def take_hand() -> None:
+        taken = [time_by_hand(device, partial(prefill_by_hand, model, ids))]
         cache, token = prefill_by_hand(model, ids)
         run = partial(decode_by_hand, model, cache, token, steps)
-        return ttft_s, time_by_hand(device, run) / steps
+        taken.append(time_by_hand(device, run))
+        for loops, seconds, count in zip(found.values(), taken, (1, steps), strict=True):
+            loops.hand.append(seconds / count)
 
     for number in range(_WARM_UPS + rounds):
         # Each comes first in every other round: what ran before it is then alike for both.
-        takes = (take_suite, take_hand) if number % 2 else (take_hand, take_suite)
-        taken = {take: take() for take in takes}
-        if number >= _WARM_UPS:
-            for place, name in enumerate(found):
-                found[name].suite.append(taken[take_suite][place])
-                found[name].hand.append(taken[take_hand][place])
-    return found
+        for take in (take_suite, take_hand) if number % 2 else (take_hand, take_suite):
+            take()
+    return {
+        name: Loops(*(side[_WARM_UPS:] for side in (loops.suite, loops.wall, loops.hand)))
+        for name, loops in found.items()
+    }
 
 
 def _prompt(built: BuiltVariant, work: Workload) -> torch.Tensor:
@@ -146,8 +155,8 @@ def print_row(*cells: object) -> None:
 def prove_loops(asked: argparse.Namespace, device: Device) -> None:
     """A table of every case."""
     print("\n## Beside a loop written out by hand\n")
-    print_row("case", "metric", "suite", "by hand", "difference", "noise")
-    print_row("---", "---", "---:", "---:", "---:", "---:")
+    print_row("case", "metric", "suite", "its wall", "by hand", "difference", "noise")
+    print_row("---", "---", "---:", "---:", "---:", "---:", "---:")
     for built in _build(asked, device):
         for work in map(Workload.parse, asked.workloads.split(",")):
             for metric, loops in compare_loops(built, work, asked.rounds).items():
@@ -155,6 +164,7 @@ def prove_loops(asked: argparse.Namespace, device: Device) -> None:
                     f"{built.variant.id}-{work}",
                     metric,
                     format_seconds(median(loops.suite)),
+                    format_seconds(median(loops.wall)),
                     format_seconds(median(loops.hand)),
                     format_percent(loops.difference, 2),
                     format_percent(loops.noise, 2).lstrip("+"),
