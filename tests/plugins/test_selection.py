@@ -142,6 +142,21 @@ def test_shipped_and_brought_models_run_through_the_same_tests(whole, metric):
         assert bench["extra_info"]["metrics"][metric] >= 0
 
 
+@pytest.mark.parametrize("cell", sorted(CELLS), ids="-".join)
+def test_weights_are_weighed_beside_the_peak_and_as_stored(whole, cell):
+    weighed = {
+        bench["name"].partition("[")[0]: bench["extra_info"]["metrics"]
+        for bench in whole[1]["benchmarks"]
+        if "weights_bytes" in bench["extra_info"]["metrics"]
+        and cell == tuple(bench["extra_info"]["case"][field] for field in ("model", "technique"))
+    }
+    peak, stored = weighed["test_memory_holds_peak"], weighed["test_storage_holds_size"]
+    assert 0 < peak["weights_bytes"] < peak["peak_allocated_bytes"]
+    # Packed for a CPU with AVX512-BF16, nf4 has scales of two bytes instead of four; stored never.
+    packed_away = 0.03 if cell[1] == "nf4" else 0.0
+    assert 1 - packed_away <= peak["weights_bytes"] / stored["weights_bytes"] <= 1
+
+
 def test_samples_of_every_timed_case_are_saved_and_give_its_figure(whole):
     for bench in records(whole[1], "tpot_s").values():
         assert len(bench["stats"]["data"]) >= ROUNDS
