@@ -156,6 +156,13 @@ def test_steady_rounds_of_wandering_sessions_are_not_called_unchanged():
     assert not verdict.more_rounds_help
 
 
+def test_what_is_not_learnt_yet_is_not_said_to_be_known():
+    steady = [1 + 0.0001 * step for step in range(-5, 6)]
+    verdict = judge_time("tpot_s", steady, scale(steady, 1.025), FLOOR)
+    assert verdict.status is Status.UNDECIDED
+    assert "would be lost in what its sessions may differ by; margin not learnt" in verdict.reason
+
+
 def test_suspect_that_repeats_stays_regressed():
     slow = judge_time("tpot_s", ROUNDS, scale(ROUNDS, 1.1), FLOOR)
     again = confirm(slow, slow)
