@@ -99,6 +99,19 @@ def test_figures_of_a_device_held_back_are_left_out_and_the_rest_accepted(store,
     assert found.foreign == whole.foreign
 
 
+def test_a_regression_is_not_left_out_with_the_taint_beside_it(store, document):
+    document["benchmarks"][0]["extra_info"]["verdicts"] = [
+        {"metric": "tpot_s", "verdict": "tainted", "reason": "and so is the machine"},
+        {"metric": "paired:tpot_s", "verdict": "regressed", "reason": "slower"},
+    ]
+    document["suite"]["partial"] = False
+    document["commit_info"]["dirty"] = False
+    with pytest.raises(
+        BaselineRefused, match=r"2 figures were not sound .*regressed, .*tainted\)$"
+    ):
+        store.accept(parse_run(document, Path("run.json")), "please", tainted=False)
+
+
 def test_run_of_a_machine_that_changed_gives_no_times(store, build_run):
     slowed = {"start": {"copy_s": 1.0, "dispatch_s": 0.006}, "end": {"dispatch_s": 0.012}}
     run = build_run(1.0, canaries=slowed)
