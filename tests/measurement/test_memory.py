@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import mmap
 import sys
 from types import SimpleNamespace
 
@@ -79,6 +80,16 @@ def test_resident_set_sees_memory_that_torch_did_not_allocate():
 
     quiet = measure_rss_peak(lambda: None)
     assert measure_rss_peak(lambda: take(PLANTED)) - quiet == pytest.approx(PLANTED, abs=4 * MIB)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
+def test_pages_of_a_file_are_no_memory_of_the_model(tmp_path):
+    path = tmp_path / "library"
+    path.write_bytes(bytes(PLANTED))
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as pages:
+        quiet = measure_rss_peak(lambda: None)
+        seen = measure_rss_peak(lambda: sum(pages[::4096]))
+    assert seen - quiet == pytest.approx(0, abs=PLANTED // 8)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
