@@ -4,7 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fixtures.regression.machine import taint_by_machine, taint_by_partner
+from fixtures.regression.machine import (
+    taint_by_machine,
+    taint_by_partner,
+    taint_by_yardstick,
+)
 from fixtures.regression.verdict import Status, Verdict
 
 CALM = {"matmul_s": 0.01, "copy_s": 0.02, "dispatch_s": 0.001}
@@ -68,3 +72,29 @@ def test_slowdown_that_the_reference_shares_is_tainted(beside):
 def test_slowdown_beside_the_reference_stands(beside):
     paired = Verdict("paired:tpot_s", Status.REGRESSED, "", ratio=beside)
     assert taint_by_partner(SLOWER, paired) is SLOWER
+
+
+def test_slowdown_that_the_yardstick_shares_is_tainted():
+    verdict = taint_by_yardstick(SLOWER, own=1.25, yardstick=1.22)
+    assert verdict.status is Status.TAINTED
+    assert verdict.reason == (
+        "slower by +20.0 %, and so is the yardstick, by +22.0 % in the same minutes"
+    )
+
+
+def test_burst_that_was_over_beside_the_yardstick_is_undecided():
+    verdict = taint_by_yardstick(SLOWER, own=1.02, yardstick=1.0)
+    assert verdict.status is Status.UNDECIDED
+    assert verdict.reason == ("slower by +20.0 % when timed alone, by +2.0 % beside the yardstick")
+
+
+@pytest.mark.parametrize("yardstick", [0.9, 1.0, 1.16])
+def test_slowdown_beyond_margin_and_yardstick_together_stands(yardstick):
+    # 1.03 x 1.16 = 1.195
+    assert taint_by_yardstick(SLOWER, own=1.2, yardstick=yardstick) is SLOWER
+
+
+@given(st.sampled_from(sorted(set(Status) - {Status.REGRESSED})), st.floats(0.5, 10))
+def test_yardstick_leaves_other_verdicts_alone(status, factor):
+    verdict = Verdict("load_s", status, "", ratio=1.2, limit=0.03)
+    assert taint_by_yardstick(verdict, factor, factor) is verdict

@@ -20,7 +20,16 @@ import pytest
 
 from fixtures.device import Device
 from fixtures.models.registry import find_model
-from fixtures.plugins import covering, judging, options, recording, rounds, settling, variants
+from fixtures.plugins import (
+    covering,
+    judging,
+    options,
+    pairing,
+    recording,
+    rounds,
+    settling,
+    variants,
+)
 from fixtures.plugins.reading import Reading
 from fixtures.techniques.registry import find_technique
 from fixtures.variants import Variant
@@ -70,6 +79,17 @@ def read_conditions(device: Device) -> dict[str, object]:
     return {"throttle_reasons": held, "throttle_counters": {}, "clock_mhz_max": clock}
 
 
+class Yardstick:
+    """Takes the script's seconds for each step."""
+
+    def prefill(self, ids: object) -> None:
+        """Takes no time."""
+
+    def decode(self, token: object, held: object, steps: int) -> None:
+        """Let so many steps pass."""
+        CLOCK.advance(SCRIPT["yardstick"] * steps)
+
+
 variants.build_matrix = covering.build_matrix = build_matrix
 variants.detect = lambda tier: Device(
     "cpu", SCRIPT["device"], 2**34, threads=2, flags=frozenset(SCRIPT["flags"])
@@ -77,6 +97,7 @@ variants.detect = lambda tier: Device(
 rounds.choose_clock = lambda device: CLOCK
 judging.read_conditions = settling.read_conditions = read_conditions
 settling._PAUSES_S = (0.0, 0.0)
+pairing.Partners.find_yardstick = lambda *_: Yardstick()
 if SCRIPT["gpu"]:  # a command line for GPUs can then be read, and its tests collected
     options.devices.detect = lambda tier: Device(
         "cuda", "Example GPU", 2**37, index=0, uuid="GPU-1"
@@ -134,6 +155,7 @@ def scripted(metric: str, steps: int = 1, timed: bool = True):
                     lambda: (one * steps,),
                     lambda: (seconds,),
                     steps,
+                    target=CLOCK.advance,
                     by_yardstick=by_yardstick,
                 )
             taken = timer(metric, CLOCK.advance, lambda: (seconds,), steps=steps, beside=beside)

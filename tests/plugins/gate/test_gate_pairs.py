@@ -110,3 +110,43 @@ def test_partner_that_kept_its_pace_outweighs_a_canary_that_did_not(calm_stage):
     run = calm_stage.run("-k", "decode", beside=True, seconds=slower, suspect_canary=busy)
     assert run.status == 1
     assert "verdicts: 2 regressed, 2 unchanged" in run.lines
+
+
+LOAD = "tiny gpt2-nf4-load load_s"
+
+
+@pytest.mark.parametrize("yardstick", [0.0016, 0.0025])
+def test_slower_machine_taints_what_has_no_partner(calm_stage, yardstick):
+    slower = {"seconds": {"default": 0.0032}, "yardstick": yardstick}
+    run = calm_stage.run("-k", "load and nf4", beside=True, **slower)
+    assert run.status == 0
+    (line,) = run.said(f"tainted: {LOAD}: slower by +60.")
+    pace = 100 * (yardstick / 0.001 - 1)
+    assert f"and so is the yardstick, by +{pace:.1f} % in the same minutes" in line
+
+
+@pytest.mark.parametrize("yardstick", [0.001, 0.0012])
+def test_slowdown_beyond_the_yardsticks_outweighs_the_canary(calm_stage, yardstick):
+    slower = {"seconds": {"default": 0.0032}, "yardstick": yardstick}
+    busy = {"copy_s": 0.04}
+    run = calm_stage.run("-k", "load and nf4", beside=True, suspect_canary=busy, **slower)
+    assert run.status == 1
+    assert run.said(f"regressed: {LOAD} +60.")
+
+
+def test_pace_of_the_yardstick_is_saved_with_the_references_decode(calm_stage):
+    saved = json.loads(calm_stage.accepted.read_text())
+    paces = {
+        (bench["extra_info"]["case"]["technique"], timed["metric"]): timed["yardstick_s"]
+        for bench in saved["benchmarks"]
+        if "yardstick_s" in (timed := bench["extra_info"]["timed"])
+    }
+    assert paces == {("fp32", "tpot_s"): pytest.approx(0.001, rel=0.002)}
+
+
+def test_pace_that_is_no_time_is_refused(calm_stage):
+    text = calm_stage.accepted.read_text()
+    calm_stage.accepted.write_text(re.sub(r'"yardstick_s": [0-9.e-]+', '"yardstick_s": 0', text))
+    run = calm_stage.run("-k", "load and nf4", beside=True)
+    assert run.status == 4
+    assert "holds a yardstick of 0 s; restore the file from version control" in run.text
