@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import chain, repeat
 
 import pytest
 import torch
@@ -54,6 +55,12 @@ def test_rounds_are_timed_one_by_one_after_a_warm_up(cpu):
     assert times_s == [pytest.approx(0.02, rel=0.5)] * 3
 
 
-def test_canary_times_three_loads(instant, cpu):
+def test_canary_times_each_load(instant, cpu):
     loads = ("matmul_s", "copy_s", "dispatch_s", "cache_s", "python_s")
     assert time_canary(cpu) == dict.fromkeys(loads, 0.1)
+
+
+def test_canary_behind_other_work_is_that_of_its_second_pass(instant, cpu, monkeypatch):
+    slow_first = chain(repeat(0.4, 3), repeat(0.3))
+    monkeypatch.setattr(canary, "time_repeated", lambda *_: [next(slow_first)] * 3)
+    assert set(time_canary(cpu).values()) == {0.3}

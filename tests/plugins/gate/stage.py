@@ -102,8 +102,8 @@ if SCRIPT["gpu"]:  # a command line for GPUs can then be read, and its tests col
     options.devices.detect = lambda tier: Device(
         "cuda", "Example GPU", 2**37, index=0, uuid="GPU-1"
     )
-# One to warm up, one at the start, one at the end.
-CANARIES = iter([{}, *SCRIPT["canaries"]])
+# One at the start, one at the end.
+CANARIES = iter(SCRIPT["canaries"])
 recording.time_canary = lambda device: next(CANARIES)
 settling.time_canary = lambda device: SCRIPT["suspect_canary"]
 recording.describe_packages = lambda: SCRIPT["packages"]
