@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,8 @@ from fixtures.regression.pairs import find_paired, name_paired
 
 ROOT = Path(__file__).parents[1]
 
-_TESTS = {"tpot_s": "decode", "ttft_s": "prefill"}
-_TIMED = ("-m", "timing", "-k", " or ".join(_TESTS.values()))
+_TESTS = {"tpot_s": "decode", "ttft_s": "prefill", "generate_s": "generate", "load_s": "load"}
+_PAIRED = ("tpot_s", "ttft_s")
 _SCORED = ("-m", "not timing", "-k", "applied or memory or perplexity or divergence")
 # Tiny and published gpt2 under five techniques: 20 timed cases.
 _TECHNIQUES = "fp32,bf16,int8,nf4,int8-dynamic"
@@ -48,6 +49,17 @@ _EXACT_PLANTS = (
     ("weights:attention-scale-1.05@tiny-{}-sdpa", "kl_drift"),
 )
 _FAILING = ("regressed", "measuring-error")
+# Products that fill a core's cache, for up to ten seconds, and then a pause of up to five.
+_NEIGHBOUR = """
+import random, time
+import numpy
+sides = numpy.ones((300, 300), dtype=numpy.float32)
+while True:
+    end = time.monotonic() + random.uniform(1, 10)
+    while time.monotonic() < end:
+        sides @ sides
+    time.sleep(random.uniform(0.5, 5))
+"""
 
 
 @dataclass
@@ -183,11 +195,14 @@ def prove_times(folder: Path, asked: argparse.Namespace) -> None:
     bench, start = Bench(folder), time.monotonic()
     scales, metrics, repeats = asked.scales.split(","), asked.metrics.split(","), asked.repeats
     chosen = ("--models=gpt2", f"--techniques={asked.techniques}", *asked.pytest)
-    arguments = (*_TIMED, *chosen, f"--scale={scales[0] if len(scales) == 1 else 'all'}")
+    timed = ("-m", "timing", "-k", _name_files((*_PAIRED, *metrics)))
+    arguments = (*timed, *chosen, f"--scale={scales[0] if len(scales) == 1 else 'all'}")
     bench.record_baseline(asked.baseline_runs, *arguments)
     print(f"baseline recorded in {time.monotonic() - start:.0f} s", flush=True)
-    tally = tally_unchanged(bench, asked.unchanged or repeats, arguments)
-    print(f"\n## Unchanged runs of the timed cases ({tally.seconds:.0f} s)\n")
+    with beside_bursts(asked.neighbours):
+        tally = tally_unchanged(bench, asked.unchanged or repeats, arguments)
+    beside = f", {asked.neighbours} neighbours in bursts" if asked.neighbours else ""
+    print(f"\n## Unchanged runs of the timed cases ({tally.seconds:.0f} s{beside})\n")
     print(f"own times: {describe(tally.own)}; beside the partner: {describe(tally.paired)}")
     print("\n".join(f"- false alarm: {line}" for line in tally.moved))
     print("\n## Planted slowdowns\n")
@@ -199,8 +214,7 @@ def prove_times(folder: Path, asked: argparse.Namespace) -> None:
         # Cases are judged apart, so a run can hold a plant in each of them.
         cases = [(variant, metric) for variant in variants for metric in metrics]
         plants = [f"{metric}:{slowdown}@{variant}" for variant, metric in cases]
-        files = " or ".join(_TESTS[metric] for metric in metrics)
-        found = tally_planted(bench, repeats, plants, (*arguments, "-k", files))
+        found = tally_planted(bench, repeats, plants, (*arguments, "-k", _name_files(metrics)))
         for (variant, metric), plant in zip(cases, plants, strict=True):
             own = found.own[variant, metric]
             by_reference, by_yardstick = (
@@ -208,6 +222,23 @@ def prove_times(folder: Path, asked: argparse.Namespace) -> None:
             )
             caught, beside = found.caught[variant, metric], describe(by_reference + by_yardstick)
             print_row(f"`{plant}`", repeats, caught, describe(own), beside or "n/a")
+
+
+def _name_files(metrics: Sequence[str]) -> str:
+    """Of the tests that measure these, for ``-k``."""
+    return " or ".join(dict.fromkeys(_TESTS[metric] for metric in metrics))
+
+
+@contextmanager
+def beside_bursts(count: int) -> Iterator[None]:
+    """So many processes that keep a core busy for seconds at a time, for the length of a block."""
+    processes = [subprocess.Popen([sys.executable, "-c", _NEIGHBOUR]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.terminate()
+            process.wait()
 
 
 def prove_exact(folder: Path, asked: argparse.Namespace) -> None:
@@ -246,6 +277,7 @@ def main() -> None:
     parser.add_argument("--techniques", default=_TECHNIQUES, help="of the timed cases, of gpt2")
     parser.add_argument("--slowdowns", default="+10%,+25%", help="to be planted")
     parser.add_argument("--metrics", default="tpot_s", help="that they are planted in")
+    parser.add_argument("--neighbours", type=int, default=0, help="beside the unchanged runs")
     parser.add_argument("--pytest", action="append", default=[], help="a further option, each")
     parser.add_argument("--exact-tries", type=int, default=1, help="tries of what has no noise")
     parser.add_argument("--scales", default="tiny,published", help="of the timed cases")
