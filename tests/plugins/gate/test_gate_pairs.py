@@ -115,7 +115,7 @@ def test_partner_that_kept_its_pace_outweighs_a_canary_that_did_not(calm_stage):
 LOAD = "tiny gpt2-nf4-load load_s"
 
 
-@pytest.mark.parametrize("yardstick", [0.0016, 0.0025])
+@pytest.mark.parametrize("yardstick", [0.0013, 0.0025])
 def test_slower_machine_taints_what_has_no_partner(calm_stage, yardstick):
     slower = {"seconds": {"default": 0.0032}, "yardstick": yardstick}
     run = calm_stage.run("-k", "load and nf4", beside=True, **slower)
