@@ -49,17 +49,6 @@ def test_compare_shows_both_runs_of_a_test(saved_stage):
     assert "test_decode_holds_tpot[tiny-gpt2-nf4-b1-p64-n16] (0002" in done.stdout
 
 
-def test_compare_in_a_fresh_clone_needs_no_saved_run(new_stage):
-    stage = new_stage()
-    stage.accept(*(0.999, 1.001) * 3)
-    for path in stage.saved():
-        path.unlink()
-    run = stage.run("--benchmark-compare")
-    assert run.status == 0
-    assert run.said("judged against: accepted-example-cpu-2-threads.json")
-    assert "Can't compare" not in run.text
-
-
 def test_compare_takes_a_number_and_judges_by_that_run(saved_stage):
     run = saved_stage.run("--benchmark-compare=0002", "--benchmark-columns=median")
     assert run.said("judged against: 0002_made.json")
