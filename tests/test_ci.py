@@ -62,6 +62,15 @@ def test_root_on_debian_installs_the_browser_first(machine):
     assert install.endswith("chromium nodejs npm")
 
 
+def test_only_what_is_missing_is_installed(machine):
+    # Debian's npm clashes with a node from elsewhere.
+    status, started, said = machine("apt-get", "node", "npm")
+    assert status == 0, said
+    (install,) = [line for line in started if line.startswith("apt-get") and " install " in line]
+    assert install.endswith("recommends chromium")
+    assert LEFT_OUT not in said
+
+
 @pytest.mark.parametrize("present", [("apt-get",), ("chromium",)], ids=["no root", "no node"])
 def test_machine_that_cannot_have_a_browser_says_so_and_goes_on(machine, present):
     status, started, said = machine(*present, user="1000")
