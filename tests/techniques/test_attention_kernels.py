@@ -45,9 +45,20 @@ def test_operators_of_flash_attn_are_counted() -> None:
 
 
 def test_no_profiler_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.profiler, "profile", lambda **_: pytest.fail("a profiler ran"))
-    monkeypatch.setattr(torch.autograd, "_enable_profiler", lambda *_: pytest.fail("kineto ran"))
-    count_kernels(lambda: _attend(1))
+    started: list[object] = []
+    real = torch.autograd.profiler.profile.__init__
+
+    def watch(self: object, *arguments: object, **options: object) -> None:
+        started.append(self)
+        real(self, *arguments, **options)
+
+    monkeypatch.setattr(torch.autograd.profiler.profile, "__init__", watch)
+    counts = count_kernels(lambda: _attend(1))
+    assert counts["aten::scaled_dot_product_attention"] == 1
+    assert started == []
+    with profile(activities=[ProfilerActivity.CPU]):
+        _attend(1)
+    assert len(started) == 1  # one that is asked is seen
 
 
 @pytest.mark.parametrize("implementation", ["eager", "sdpa"])
