@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from fixtures.regression.machine import (
     taint_by_machine,
     taint_by_partner,
+    taint_by_waiting,
     taint_by_yardstick,
 )
 from fixtures.regression.verdict import Status, Verdict
@@ -104,3 +105,35 @@ def test_slowdown_beyond_margin_and_yardstick_together_stands(yardstick):
 def test_yardstick_leaves_other_verdicts_alone(status, factor):
     verdict = Verdict("load_s", status, "", ratio=1.2, limit=0.03)
     assert taint_by_yardstick(verdict, factor, factor) is verdict
+
+
+# What waits for a fourteenth takes 14 / 13 as long: 1.03 x (14 / 13) squared = 1.195, and for a
+# thirteenth 1.03 x (13 / 12) squared = 1.209. The other three beside a baseline's own wait.
+@pytest.mark.parametrize(
+    ("before", "now", "status"),
+    [
+        (0.0, 1 / 14, Status.REGRESSED),
+        (0.0, 1 / 13, Status.TAINTED),
+        (0.0, 0.99, Status.TAINTED),
+        (0.5, 0.5, Status.REGRESSED),
+        (0.5, 1 - 0.5 * 12 / 13, Status.TAINTED),
+        (0.5, 0.0, Status.REGRESSED),
+    ],
+)
+def test_slowdown_that_waiting_for_a_core_accounts_for_is_tainted(before, now, status):
+    assert taint_by_waiting(SLOWER, before, now).status is status
+
+
+def test_waiting_is_named():
+    verdict = taint_by_waiting(SLOWER, 0.01, 0.4)
+    assert verdict.reason == (
+        "slower by +20.0 %, and its threads waited for a core for 40.0% of the time, 1.0% when the"
+        " baseline was recorded"
+    )
+    assert verdict.ratio == SLOWER.ratio
+
+
+@given(st.sampled_from(sorted(set(Status) - {Status.REGRESSED})), st.floats(0, 0.99))
+def test_waiting_leaves_other_verdicts_alone(status, share):
+    verdict = Verdict("load_s", status, "", ratio=1.2, limit=0.03)
+    assert taint_by_waiting(verdict, 0.0, share) is verdict

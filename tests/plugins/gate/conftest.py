@@ -23,6 +23,7 @@ _SCRIPT: dict[str, Any] = {
     "gpu": False,
     "beside": False,
     "yardstick": 0.001,
+    "waited": 0.0,
     "device": "Example CPU",
     "flags": ["fpu", "avx2"],
     "settings": {"dtype": "float32"},

@@ -4,11 +4,13 @@
 by variant and metric, or ``default``; ``settings``, ``device``, ``throttled``; ``canaries`` of the
 start and the end, and ``suspect_canary`` for what was found slower;
 ``gpu``, whether there seems to be one; ``beside``, whether a case has its partner beside it, and
-``yardstick``, the seconds of the reference's; ``flags`` of the CPU.
+``yardstick``, the seconds of the reference's; ``waited``, the share of the time for which a thread
+had no core; ``flags`` of the CPU.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
@@ -19,6 +21,7 @@ from types import SimpleNamespace
 import pytest
 
 from fixtures.device import Device
+from fixtures.measurement.run_queue import Waiting
 from fixtures.models.registry import find_model
 from fixtures.plugins import (
     covering,
@@ -97,6 +100,7 @@ variants.detect = lambda tier: Device(
 rounds.choose_clock = lambda device: CLOCK
 judging.read_conditions = settling.read_conditions = read_conditions
 settling._PAUSES_S = (0.0, 0.0)
+rounds.watching_run_queue = lambda: contextlib.nullcontext(Waiting(SCRIPT["waited"]))
 pairing.Partners.find_yardstick = lambda *_: Yardstick()
 if SCRIPT["gpu"]:  # a command line for GPUs can then be read, and its tests collected
     options.devices.detect = lambda tier: Device(

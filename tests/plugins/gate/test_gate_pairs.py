@@ -134,6 +134,49 @@ def test_slowdown_beyond_the_yardsticks_outweighs_the_canary(calm_stage, yardsti
     assert run.said(f"regressed: {LOAD} +60.")
 
 
+@pytest.mark.parametrize("name", ["load and nf4", "decode and nf4"])
+def test_slowdown_of_what_waited_for_a_core_is_tainted(calm_stage, name):
+    # 1 / (1 - 0.25) squared is 1.78: that no other ran slower beside it excuses nothing.
+    slower = {"default": 0.002, "tiny-gpt2-nf4 tpot_s": 0.003, "tiny-gpt2-nf4 load_s": 0.003}
+    run = calm_stage.run("-k", name, beside=True, seconds=slower, waited=0.25)
+    assert run.status == 0
+    assert {line.split()[3] for line in run.said("tainted: ")} == (
+        {"load_s:"} if "load" in name else {"tpot_s:", "paired:tpot_s:"}
+    )
+    assert "slower by +50.0 %, and its threads waited for a core for 25.0% of the time" in run.text
+
+
+@pytest.mark.parametrize("name", ["load and nf4", "decode and nf4"])
+def test_slowdown_beyond_the_wait_fails(calm_stage, name):
+    slower = {"default": 0.002, "tiny-gpt2-nf4 tpot_s": 0.003, "tiny-gpt2-nf4 load_s": 0.003}
+    run = calm_stage.run("-k", name, beside=True, seconds=slower, waited=0.1)
+    assert run.status == 1
+
+
+def test_baseline_that_waited_as_long_excuses_nothing(new_stage):
+    stage = new_stage()
+    stage.accept(*(0.999, 1.001) * 3, beside=True, waited=0.25)
+    timed = [
+        bench["extra_info"]["timed"]
+        for bench in json.loads(stage.accepted.read_text())["benchmarks"]
+    ]
+    assert {each["waited"] for each in timed if each} == {0.25}
+    slower = {"default": 0.002, "tiny-gpt2-nf4 load_s": 0.003}
+    run = stage.run("-k", "load and nf4", beside=True, seconds=slower, waited=0.25)
+    assert run.status == 1
+
+
+@pytest.mark.parametrize("share", ["1.0", "-0.1", "true", '"half"'])
+def test_wait_that_is_no_share_is_refused(calm_stage, share):
+    text = calm_stage.accepted.read_text()
+    edited = re.sub(r'"steps": (\d+)', rf'"steps": \1, "waited": {share}', text)
+    assert edited != text
+    calm_stage.accepted.write_text(edited)
+    run = calm_stage.run("-k", "load and nf4", beside=True)
+    assert run.status == 4
+    assert "of its time; restore the file from version control" in run.text
+
+
 def test_pace_of_the_yardstick_is_saved_with_the_references_decode(calm_stage):
     saved = json.loads(calm_stage.accepted.read_text())
     paces = {
