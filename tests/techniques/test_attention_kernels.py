@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -42,6 +44,33 @@ def test_operators_of_flash_attn_are_counted() -> None:
     # flash-attn registers its kernels by these names; it needs a GPU, so one stands in.
     counts = count_kernels(lambda: _stand_in(torch.ones(2)))
     assert counts == {"flash_attn::_flash_attn_forward": 1}
+
+
+class OnlyLinear(torch.Tensor):
+    """Weights [4, 3] that know one operator, as semi-structured ones on a GPU know a few."""
+
+    @staticmethod
+    def __new__(cls) -> OnlyLinear:
+        return torch.Tensor._make_wrapper_subclass(cls, (4, 3), dtype=torch.float32)
+
+    @classmethod
+    def __torch_dispatch__(
+        cls, operator: Any, types: Any, arguments: Any = (), options: Any = None
+    ) -> torch.Tensor:
+        if operator is not torch.ops.aten.linear.default:
+            raise NotImplementedError(f"no {operator}")
+        return arguments[0] @ torch.ones(3, 4)
+
+
+def test_what_a_tensor_of_its_own_kind_knows_is_not_taken_apart() -> None:
+    linear = torch.nn.functional.linear
+
+    def run() -> None:
+        with torch.inference_mode():
+            linear(torch.ones(2, 3), OnlyLinear())
+        _attend(2)
+
+    assert count_kernels(run)["aten::scaled_dot_product_attention"] == 2
 
 
 def test_no_profiler_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
