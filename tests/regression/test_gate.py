@@ -42,8 +42,20 @@ def test_share_without_a_baseline_says_so(gate):
     assert verdict.status is Status.NO_BASELINE
 
 
+def judge_slower(gate, steps):
+    record = gate.baseline.records[0]
+    slower = [1.2 * value for value in record.samples]
+    return gate.judge_rounds(record.case, "tpot_s", slower, steps)
+
+
+def test_rounds_of_another_length_are_another_time(gate):
+    steps = gate.baseline.records[0].steps
+    verdict = judge_slower(gate, steps + 47)
+    assert verdict.status is Status.NOT_COMPARABLE
+    assert verdict.reason == f"steps of a round: {steps} -> {steps + 47}"
+
+
 def test_taint_needs_the_canary_of_a_baseline(gate):
-    case, samples = gate.baseline.records[0].case, gate.baseline.records[0].samples
-    slower = gate.judge_rounds(case, "tpot_s", [1.2 * value for value in samples])
+    slower = judge_slower(gate, gate.baseline.records[0].steps)
     assert slower.status is Status.REGRESSED
     assert Gate(gate.device_key).taint_by_machine(slower, {"copy_s": 9.0}) is slower

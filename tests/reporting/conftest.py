@@ -192,7 +192,7 @@ class World:
             found = list(gate.judge_figures(case, info["metrics"], info["details"]))
             if timed:
                 samples = [second / timed["steps"] for second in bench["stats"]["data"]]
-                found.append(gate.judge_rounds(case, timed["metric"], samples))
+                found.append(gate.judge_rounds(case, timed["metric"], samples, timed["steps"]))
             info["verdicts"] += [verdict.to_json() for verdict in found]
         return self.parse(judged)
 
