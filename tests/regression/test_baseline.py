@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.regression.accepted import Accepted
 from fixtures.regression.baseline import BaselineRefused, BaselineStore
 from fixtures.regression.run import RunFileError, parse_run
 from fixtures.regression.timing import judge_time
@@ -163,6 +164,16 @@ def test_margin_is_learnt_from_saved_runs_that_did_not_move(store, build_run):
     assert margin.runs == 5
     # sd of ln(1, 1.01, 0.99, 1.02, 1) is 0.01138; 4.105 of them.
     assert margin.share == pytest.approx(0.0478, abs=2e-4)
+
+
+@pytest.mark.parametrize("name", ["paired:tpot_s", "yardstick:tpot_s"])
+def test_margin_of_a_time_is_at_least_that_of_its_ratio(build_run, name):
+    run = build_run(1.0)
+    key = run.cases()[0].key
+    sessions = {"tpot_s": [1.0] * 5, name: [1.0, 1.01, 0.99, 1.02, 1.0]}
+    accepted = Accepted(run, {key: sessions})
+    assert accepted.margin(key, "tpot_s").share == pytest.approx(0.0478, abs=2e-4)
+    assert Accepted(run, {key: {"tpot_s": [1.0] * 5}}).margin(key, "tpot_s").share == 0.03
 
 
 def test_accepted_step_does_not_widen_the_margin(store, build_run):

@@ -3,8 +3,10 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from fixtures.regression.margin import Margin, floor_margin, learn_margin
+from fixtures.regression.margin import Margin, floor_margin, learn_margin, widen_by_pairs
 
 
 def test_four_runs_are_too_few_to_learn_from():
@@ -58,3 +60,22 @@ def test_margin_without_a_share_is_refused():
 
 def test_unlearnt_margin_counts_its_runs():
     assert floor_margin(runs=3).reason == "margin not learnt yet (3 of 5 runs)"
+
+
+def test_time_is_no_steadier_than_its_ratio_to_a_partners():
+    own = learn_margin([2.25, 2.26, 2.24, 2.25, 2.25])
+    # t(0.99, 4) x sqrt(6 / 5) as above, of sd 0.02.
+    ratios = learn_margin([math.exp(x) for x in (-0.02, 0.02, 0.02, -0.02, 0.0)])
+    margin = widen_by_pairs(own, ratios)
+    assert margin.share == pytest.approx(math.expm1(4.105 * 0.02), rel=1e-3)
+    assert margin.level == 2.25  # the ratios' own, 1.0, is no time
+    assert margin.reason == "margin +8.6 %: 5 runs differ by +2.0 % (sd), beside its partner"
+
+
+@given(*[st.lists(st.floats(0.5, 2.0), max_size=12)] * 2)
+def test_ratios_only_ever_widen_a_margin(times, ratios):
+    own = learn_margin(times)
+    margin = widen_by_pairs(own, learn_margin(ratios))
+    assert margin.share >= own.share
+    assert margin.level == own.level
+    assert own is margin or margin.share > own.share
