@@ -115,6 +115,9 @@ class Bench:
         """Save unchanged runs, put their medians behind the last one, and name that.
 
         Written by hand, since a selection is rightly refused as a baseline by the command.
+
+        Raises:
+            RuntimeError: if it was refused for another reason, such as a machine that changed.
         """
         for _ in range(runs):
             self.run("baseline", "--benchmark-autosave", *arguments)
@@ -123,9 +126,16 @@ class Bench:
         document["suite"]["partial"] = False
         saved[-1].write_text(json.dumps(document), encoding="utf-8")
         words = [sys.executable, "-m", "pytest", f"--accept-baseline={saved[-1].name}"]
-        subprocess.run(
-            [*words, "--reason=the proof"], cwd=self.root, check=True, stdout=subprocess.DEVNULL
+        done = subprocess.run(
+            [*words, "--reason=the proof"],
+            cwd=self.root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
         )
+        if done.returncode != 0:
+            raise RuntimeError(f"the baseline was refused:\n{done.stdout[-2000:]}")
         return saved[-1].name
 
 
