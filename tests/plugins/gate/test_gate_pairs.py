@@ -177,6 +177,14 @@ def test_wait_that_is_no_share_is_refused(calm_stage, share):
     assert "of its time; restore the file from version control" in run.text
 
 
+def test_canary_tells_where_no_yardstick_can_be_drawn(calm_stage):
+    slower = {"seconds": {"default": 0.0024}, "yardstick": 0.0}
+    busy = {"copy_s": 0.03}
+    run = calm_stage.run("-k", "load and nf4", beside=True, suspect_canary=busy, **slower)
+    assert run.status == 0
+    assert run.said(f"tainted: {LOAD}: slower by +20.0 %, and so is the machine: canary copy_s")
+
+
 def test_pace_of_the_yardstick_is_saved_with_the_references_decode(calm_stage):
     saved = json.loads(calm_stage.accepted.read_text())
     paces = {
