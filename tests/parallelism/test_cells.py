@@ -6,7 +6,7 @@ from fixtures.device import Device
 from fixtures.matrix import Selection
 from fixtures.parallelism import cells as parallel_cells
 from fixtures.parallelism import split_cells
-from fixtures.parallelism.cells import build_parallel_cells
+from fixtures.parallelism.cells import build_parallel_cells, is_compared
 from fixtures.parallelism.split_cells import build_split_cells
 from fixtures.shards import Shard
 
@@ -77,3 +77,13 @@ def test_too_few_devices_are_one_sentence(monkeypatch):
     assert two.unsupported(GPU) == f"{two.id}: 2 workers need 2 GPUs"
     split = build_split_cells(select(), "gpu")[0]
     assert split.unsupported(GPU) == f"{split.id}: 2 workers need 2 GPUs"
+
+
+@pytest.mark.parametrize(("there", "compared"), [(1, [False, True, True]), (2, [True, True, True])])
+def test_one_worker_is_compared_where_more_can_run(monkeypatch, there, compared):
+    def find_shortage(workers, device):
+        return None if workers <= there else "too few"
+
+    monkeypatch.setattr(parallel_cells, "find_shortage", find_shortage)
+    cells = build_parallel_cells(select(), "gpu", (1, 2, 4))
+    assert [is_compared(cell, cells, GPU) for cell in cells] == compared

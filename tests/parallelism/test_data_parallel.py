@@ -75,6 +75,12 @@ def test_a_worker_trains_as_a_plain_loop_does(one_worker, alone):
     assert judge_equal_losses(alone, losses).status is Status.UNCHANGED
 
 
+def test_nothing_is_trained_for_a_comparison_that_nobody_makes(one_worker, monkeypatch):
+    monkeypatch.setattr(data_parallel, "_Trainer", None)  # not to be called
+    plan = TrainingPlan("tiny", "cpu", TrainingWorkload(4, 32, 1), compared_steps=0)
+    assert data_parallel._compare(plan, one_worker) == ()
+
+
 def test_rounds_are_as_many_as_planned(one_worker):
     plan = TrainingPlan("tiny", "cpu", TrainingWorkload(4, 32, 1), rounds=3, round_steps=1)
     rounds_s = data_parallel._time(plan, one_worker)

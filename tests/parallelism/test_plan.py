@@ -20,7 +20,7 @@ def test_the_report_of_the_workers_comes_back_digit_by_digit(tmp_path):
     assert TrainingResult.read(tmp_path) == result
 
 
-@pytest.mark.parametrize("change", [{"rounds": 0}, {"compared_steps": 0}, {"round_steps": 0}])
+@pytest.mark.parametrize("change", [{"rounds": 0}, {"compared_steps": -1}, {"round_steps": 0}])
 def test_plan_without_any_work_is_refused(change):
     with pytest.raises(ValueError, match="needs a worker, a step and a round"):
         TrainingPlan("tiny", "cpu", TrainingWorkload(8, 64, 2), **change)
