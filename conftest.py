@@ -11,6 +11,7 @@ pytest_plugins = [
     "fixtures.plugins.hardware",
     "fixtures.plugins.planting",
     "fixtures.plugins.pairing",
+    "fixtures.plugins.prompting",
     "fixtures.plugins.measuring",
     "fixtures.plugins.weighing",
     "fixtures.plugins.scoring",

@@ -9,7 +9,7 @@ from fixtures.corpus.sources import Corpus
 from fixtures.device import detect_cpu
 from fixtures.models.registry import MODELS
 from fixtures.models.weights import load_tokenizer, resolve_weights
-from fixtures.plugins.measuring import prompt_tokens, require_positions
+from fixtures.plugins.prompting import TokenStream, require_positions
 from fixtures.plugins.scoring import Outputs
 from fixtures.techniques.registry import find_technique
 from fixtures.variants import BuiltVariant, Variant
@@ -109,7 +109,7 @@ def test_corpus_too_short_for_a_prompt_fails_in_one_sentence(built):
     with pytest.raises(
         pytest.fail.Exception, match=r"^corpus note.txt gives \d tokens, and b1-p64-n16 needs 64; "
     ) as failure:
-        prompt_tokens(built, NOTE, Workload(1, 64, 16))
+        TokenStream(built, NOTE).take(Workload(1, 64, 16))
     assert not failure.value.pytrace
 
 
