@@ -277,3 +277,25 @@ def test_prompt_hash_changes_with_a_token_and_with_the_shape():
     changed[1, 3] = 60
     assert len({hash_prompt(rows), hash_prompt(changed), hash_prompt(rows.reshape(1, 8))}) == 3
     assert hash_prompt(rows) == hash_prompt(rows.clone())
+
+
+def test_no_module_is_asked_within_a_round_for_what_it_lacks(monkeypatch):
+    model = build_tiny("gpt2")
+    found = torch.nn.Module.__getattr__
+    missed = []
+
+    def look_up(self, name):
+        try:
+            return found(self, name)
+        except AttributeError:
+            missed.append(name)
+            raise
+
+    ids = torch.arange(6)[None]
+    with torch.inference_mode():
+        monkeypatch.setattr(torch.nn.Module, "__getattr__", look_up)
+        model(input_ids=ids, use_cache=True, logits_to_keep=1)
+        own = missed.copy()
+        missed.clear()
+        prefill(model, ids)
+    assert missed == own  # the library's, and none beside them
