@@ -3,7 +3,8 @@
 ``python -m docs.gpu_proof --models gpt2,gemma-2b --techniques bf16,compiled+bf16`` prints Markdown:
 TTFT and TPOT as the suite takes them over the same calls timed by the host's clock, round by round
 in turn, with the host's time of the suite's own rounds between; and on a GPU what each counter of
-memory sees of a gibibyte, and how much of NVML's figure for the process its parts explain.
+memory sees of a gibibyte, how much of NVML's figure for the process its parts explain, and what is
+seen of products that are launched with pauses.
 ``--scale tiny`` runs the loops on a CPU.
 """
 
@@ -28,6 +29,7 @@ from fixtures.measurement.clock import choose_clock, cuda_event, synchronise
 from fixtures.measurement.memory import release_memory
 from fixtures.measurement.nvml import NvmlSampler, sample_nvml
 from fixtures.measurement.occupancy import read_device_bytes
+from fixtures.measurement.queued import Launch, time_queued
 from fixtures.models.registry import find_model
 from fixtures.techniques.registry import find_technique
 from fixtures.units import GIB, format_bytes, format_percent, format_seconds
@@ -36,6 +38,7 @@ from fixtures.workloads import Workload
 
 _WARM_UPS = 3
 _SETTLE_S = 0.1  # some samples of NVML
+_SIDE = 4096
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,13 @@ class Loops:
         suite: as the suite times it.
         wall: the same rounds by the host's clock, which on a GPU the suite keeps beside events.
         hand: the same calls written out, by the host's clock around a synchronised device.
+        queued_s: of the GPU's own work; None on a CPU, and where it cannot be told.
     """
 
     suite: list[float]
     wall: list[float]
     hand: list[float]
+    queued_s: float | None = None
 
     @property
     def difference(self) -> float:
@@ -113,9 +118,10 @@ def compare_loops(built: BuiltVariant, work: Workload, rounds: int) -> dict[str,
     model, device, steps = built.model, built.device, work.decode_steps
     ids = _prompt(built, work).to(model.device)
     found = {name: Loops([], [], []) for name in ("ttft_s", "tpot_s")}
+    prompt = phases.prepare_prefill(model, ids)
 
     def take_suite() -> None:
-        taken = [time_by_suite(device, partial(phases.prefill, model, ids))]
+        taken = [time_by_suite(device, partial(phases.answer, prompt))]
         # Each loop goes on from a prefill of its own: a fixed cache holds the latest alone.
         start = phases.prefill(model, ids)
         taken.append(time_by_suite(device, partial(phases.decode, model, start, steps)))
@@ -135,9 +141,16 @@ def compare_loops(built: BuiltVariant, work: Workload, rounds: int) -> dict[str,
         # Each comes first in every other round: what ran before it is then alike for both.
         for take in (take_suite, take_hand) if number % 2 else (take_hand, take_suite):
             take()
+
+    def prepare_step() -> Launch:
+        return phases.prepare_step(model, phases.prefill(model, ids)).launch
+
+    queued: tuple[float | None, ...] = (None, None)
+    if device.kind == "cuda":
+        queued = time_queued(lambda: prompt.launch), time_queued(prepare_step)
     return {
-        name: Loops(*(side[_WARM_UPS:] for side in (loops.suite, loops.wall, loops.hand)))
-        for name, loops in found.items()
+        name: Loops(*(side[_WARM_UPS:] for side in (loops.suite, loops.wall, loops.hand)), own_s)
+        for (name, loops), own_s in zip(found.items(), queued, strict=True)
     }
 
 
@@ -155,8 +168,8 @@ def print_row(*cells: object) -> None:
 def prove_loops(asked: argparse.Namespace, device: Device) -> None:
     """A table of every case."""
     print("\n## Beside a loop written out by hand\n")
-    print_row("case", "metric", "suite", "its wall", "by hand", "difference", "noise")
-    print_row("---", "---", "---:", "---:", "---:", "---:", "---:")
+    print_row("case", "metric", "suite", "its wall", "by hand", "difference", "noise", "GPU alone")
+    print_row("---", "---", *["---:"] * 6)
     for built in _build(asked, device):
         for work in map(Workload.parse, asked.workloads.split(",")):
             for metric, loops in compare_loops(built, work, asked.rounds).items():
@@ -168,6 +181,7 @@ def prove_loops(asked: argparse.Namespace, device: Device) -> None:
                     format_seconds(median(loops.hand)),
                     format_percent(loops.difference, 2),
                     format_percent(loops.noise, 2).lstrip("+"),
+                    "n/a" if loops.queued_s is None else format_seconds(loops.queued_s),
                 )
 
 
@@ -216,6 +230,36 @@ def prove_memory(asked: argparse.Namespace, device: Device, unused_bytes: int) -
             print_row(built.variant.id, *(format_bytes(count, 4) for count in figures), share)
 
 
+def prove_queue(device: Device) -> None:
+    """What is seen of the same products launched at once, with pauses, and waited for."""
+    one = torch.full((_SIDE, _SIDE), 0.5, device=device.torch_device, dtype=torch.bfloat16)
+    pause_s, count = 1e-3, 10
+
+    def launch(pause_s: float, wait: bool) -> None:
+        for _ in range(count):
+            one @ one
+            end = time.perf_counter() + pause_s
+            while time.perf_counter() < end:
+                pass
+            if wait:
+                torch.cuda.synchronize()
+
+    print(f"\n## {count} products behind a full queue\n")
+    print_row("launched", "by events", "GPU alone")
+    print_row("---", "---:", "---:")
+    for name, arguments in (
+        ("at once", (0.0, False)),
+        ("1 ms apart", (pause_s, False)),
+        ("1 ms apart, each waited for", (pause_s, True)),
+    ):
+        run = partial(launch, *arguments)
+        by_events = median(time_by_suite(device, run)[0] for _ in range(_WARM_UPS + 10))
+        alone = time_queued(lambda run=run: run)
+        print_row(
+            name, format_seconds(by_events), "n/a" if alone is None else format_seconds(alone)
+        )
+
+
 def read_counters(sampler: NvmlSampler, unused_bytes: int) -> dict[str, int]:
     """Bytes as torch's allocator, and NVML, count them now."""
     gc.collect()
@@ -248,6 +292,7 @@ def main() -> None:
     print(f"{device.name}, torch {torch.__version__}")
     if device.kind == "cuda":  # first: free blocks of the loops would take the gibibyte in
         prove_memory(asked, device, unused_bytes)
+        prove_queue(device)
     prove_loops(asked, device)
 
 

@@ -100,3 +100,25 @@ def test_partner_is_timed_by_its_own_target_and_its_own_steps(build_rounds):
     assert called == [6] * 4  # one more warms up
     assert len(partner) == len(own) == 3
     assert SLEEP_S <= min(partner) < 2 * SLEEP_S
+
+
+GPU = Device("cuda", "Example GPU", 2**37, index=0, uuid="GPU-1")
+
+
+@pytest.mark.parametrize(("gpu_s", "busy"), [(0.5, 0.25), (3.0, 1.0), (None, None)])
+def test_gpu_is_busy_for_its_own_work_over_the_median(build_rounds, monkeypatch, gpu_s, busy):
+    launches = []
+
+    def time_queued(prepare):
+        launches.append(prepare())
+        return gpu_s
+
+    monkeypatch.setattr("fixtures.plugins.rounds.time_queued", time_queued)
+    rounds = build_rounds(launch=lambda: "launch")
+    rounds.samples += [1.0, 2.0, 9.0]
+    assert rounds.find_gpu_busy() is None  # a CPU waits for nobody
+    rounds.device = GPU
+    assert rounds.find_gpu_busy() == busy
+    assert launches == ["launch"]
+    rounds.launch = None
+    assert rounds.find_gpu_busy() is None

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fixtures.regression.machine import (
+    estimate_move,
     taint_by_machine,
     taint_by_partner,
     taint_by_waiting,
@@ -137,3 +138,38 @@ def test_waiting_is_named():
 def test_waiting_leaves_other_verdicts_alone(status, share):
     verdict = Verdict("load_s", status, "", ratio=1.2, limit=0.03)
     assert taint_by_waiting(verdict, 0.0, share) is verdict
+
+
+# As a planted +5 % looked on an H200 whose host dispatched 27 % slower than for the baseline.
+PLANTED = Verdict("ttft_s", Status.REGRESSED, "slower", ratio=1.053, limit=0.03)
+
+
+def test_a_slow_host_excuses_what_waits_for_it_and_no_replayed_graph(canary):
+    slow_host = canary(dispatch_s=1.273)
+    # 1.03 / (0.95 + 0.05 / 1.273) = 1.041, which 1.053 is beyond; 1.154 with a half each.
+    assert taint_by_machine(PLANTED, CALM, slow_host, 0.95) is PLANTED
+    verdict = taint_by_machine(PLANTED, CALM, slow_host, 0.5)
+    assert verdict.status is Status.TAINTED
+    assert verdict.reason == (
+        "slower by +5.3 %, and so is the machine: canary dispatch_s +27.3 % against the baseline's,"
+        " beside a GPU that had work for 50% of the time"
+    )
+    # Where nothing tells, the slowest load counts, as on a CPU.
+    assert taint_by_machine(PLANTED, CALM, slow_host).status is Status.TAINTED
+
+
+def test_a_slow_gpu_excuses_what_it_bounds_and_no_waiting_for_the_host(canary):
+    slow_gpu = canary(copy_s=1.1, matmul_s=1.1)
+    assert taint_by_machine(PLANTED, CALM, slow_gpu, 1.0).status is Status.TAINTED
+    assert taint_by_machine(PLANTED, CALM, slow_gpu, 0.0) is PLANTED
+
+
+loads = st.fixed_dictionaries({name: st.floats(0.2, 5) for name in CALM})
+
+
+@given(loads, st.floats(0, 1))
+def test_a_move_lies_between_none_and_the_slowest_loads(ratios, busy):
+    move = estimate_move(ratios, busy)
+    assert move * (1 + 1e-12) >= 1
+    assert move <= max(1.0, *ratios.values()) * (1 + 1e-12)
+    assert estimate_move(ratios, 0.0) == pytest.approx(max(1.0, ratios["dispatch_s"]))

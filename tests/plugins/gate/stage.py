@@ -5,7 +5,8 @@ by variant and metric, or ``default``; ``settings``, ``device``, ``throttled``; 
 start and the end, and ``suspect_canary`` for what was found slower;
 ``gpu``, whether there seems to be one; ``beside``, whether a case has its partner beside it, and
 ``yardstick``, the seconds of the reference's, none for 0; ``waited``, the share of the time for
-which a thread had no core; ``flags`` of the CPU.
+which a thread had no core; ``gpu_busy``, the share for which a GPU had work, none for null;
+``flags`` of the CPU.
 """
 
 from __future__ import annotations
@@ -101,6 +102,7 @@ rounds.choose_clock = lambda device: CLOCK
 judging.read_conditions = settling.read_conditions = read_conditions
 settling._PAUSES_S = (0.0, 0.0)
 rounds.watching_run_queue = lambda: contextlib.nullcontext(Waiting(SCRIPT["waited"]))
+rounds.Rounds.find_gpu_busy = lambda self: SCRIPT["gpu_busy"]
 pairing.Partners.find_yardstick = lambda *_: Yardstick() if SCRIPT["yardstick"] else None
 if SCRIPT["gpu"]:  # a command line for GPUs can then be read, and its tests collected
     options.devices.detect = lambda tier: Device(

@@ -48,6 +48,23 @@ def test_case_no_slower_than_its_machine_is_tainted_instead_of_regressed(judged_
     assert less.status == 1
 
 
+def test_slow_host_of_a_gpu_excuses_what_waits_for_it_alone(new_stage):
+    stage = new_stage()
+    calm = {"copy_s": 0.02, "dispatch_s": 0.006}
+    stage.accept(canaries=[calm, calm], gpu_busy=0.95)
+    slow = {"default": 0.002, "tiny-gpt2-nf4 tpot_s": 0.00212}
+    busy_host = {"copy_s": 0.02, "dispatch_s": 0.0076}
+    script = {"seconds": slow, "suspect_canary": busy_host, "canaries": [calm, busy_host]}
+    replayed = stage.run("-k", "decode", **script, gpu_busy=0.95)
+    assert replayed.status == 1
+    # 0.95 of 2 ms, and 0.95 of 2.12 ms.
+    assert "; the GPU's own work in it: 1.900 ms -> 2.014 ms" in replayed.text
+    eager = stage.run("-k", "decode", **script, gpu_busy=0.1)
+    assert eager.status == 0
+    (line,) = eager.said(f"tainted: {NF4}: slower by +6.0 %, and so is the machine: canary")
+    assert line.endswith("beside a GPU that had work for 10% of the time")
+
+
 def test_grown_peak_fails_in_the_unit_of_the_larger(judged_stage):
     run = judged_stage.run(bytes={"default": 5_000_000, "peak_allocated_bytes": 5_100_000})
     assert run.status == 1

@@ -1,0 +1,107 @@
+"""Work behind a full queue, on a scripted GPU whose seconds are known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fixtures.measurement import queued
+from fixtures.measurement.queued import time_queued
+
+# Seconds that the host takes to launch a kernel, and the GPU to run it.
+EAGER = [(20e-6, 4e-6)] * 50
+REPLAYED = [(10e-6, 800e-6)]
+
+
+@dataclass
+class Gpu:
+    """One stream and its host, in seconds of their own; a kernel starts when both are ready."""
+
+    clock_hz: float = 1.98e9
+    room: int = 1000
+    host_s: float = 0.0
+    ends_s: list[float] = field(default_factory=lambda: [0.0])
+
+    def launch(self, host_s, gpu_s):
+        self.host_s += host_s
+        if len(self.ends_s) > self.room:  # the oldest in the queue must begin first
+            self.host_s = max(self.host_s, self.ends_s[-self.room - 1])
+        self.ends_s.append(max(self.host_s, self.ends_s[-1]) + gpu_s)
+
+    def synchronize(self):
+        self.host_s = max(self.host_s, self.ends_s[-1])
+
+    def sleep(self, cycles):
+        self.launch(0, cycles / self.clock_hz)
+
+    def make_event(self, enable_timing):
+        assert enable_timing
+        return Event(self)
+
+
+@dataclass
+class Event:
+    gpu: Gpu
+    at_s: float = 0.0
+
+    def record(self):
+        self.at_s = max(self.gpu.host_s, self.gpu.ends_s[-1])
+
+    def query(self):
+        return self.at_s <= self.gpu.host_s
+
+    def synchronize(self):
+        self.gpu.host_s = max(self.gpu.host_s, self.at_s)
+
+    def elapsed_time(self, other):
+        return (other.at_s - self.at_s) * 1e3
+
+
+def run_on(gpu, kernels, waits_behind=None):
+    """``time_queued`` of these kernels; the host may wait for the device behind one of them."""
+
+    def launch():
+        for number, (host_s, gpu_s) in enumerate(kernels):
+            gpu.launch(host_s, gpu_s)
+            if number == waits_behind:
+                gpu.synchronize()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cuda, "Event", gpu.make_event)
+        patch.setattr(torch.cuda, "synchronize", gpu.synchronize)
+        patch.setattr(torch.cuda, "_sleep", gpu.sleep)
+        patch.setattr(queued.time, "perf_counter", lambda: gpu.host_s)
+        return time_queued(lambda: launch)
+
+
+seconds = st.floats(1e-7, 1e-3)
+
+
+@given(st.lists(st.tuples(seconds, seconds), min_size=1, max_size=40))
+def test_only_the_gpus_seconds_are_counted(kernels):
+    assert run_on(Gpu(), kernels) == pytest.approx(sum(gpu_s for _, gpu_s in kernels))
+
+
+def test_a_step_that_its_host_bounds_is_told_from_one_that_is_replayed():
+    # 50 launches of 20 us take a millisecond, of which the GPU works for 0.2.
+    assert run_on(Gpu(), EAGER) == pytest.approx(0.2e-3)
+    assert run_on(Gpu(), REPLAYED) == pytest.approx(0.8e-3)
+
+
+@pytest.mark.parametrize("clock_hz", [0.3e9, 1.98e9, 3.2e9, 5e9])
+def test_the_clock_makes_no_difference(clock_hz):
+    # At 5 GHz the first spin is over too soon, and the second is not.
+    assert run_on(Gpu(clock_hz), EAGER) == pytest.approx(0.2e-3)
+
+
+def test_launches_that_wait_for_the_device_cannot_be_told():
+    assert run_on(Gpu(), EAGER, waits_behind=10) is None
+
+
+def test_more_launches_than_the_queue_takes_cannot_be_told():
+    assert run_on(Gpu(room=40), EAGER) is None
+    assert run_on(Gpu(room=60), EAGER) is not None
