@@ -37,6 +37,7 @@ def build_run(document: dict[str, Any]) -> Callable[..., SavedRun]:
         dirty: bool = False,
         case: dict[str, Any] | None = None,
         canaries: dict[str, dict[str, float]] | None = None,
+        gpu_busy: float | None = None,
     ) -> SavedRun:
         whole = copy.deepcopy(document)
         bench = whole["benchmarks"][0]
@@ -45,6 +46,8 @@ def build_run(document: dict[str, Any]) -> Callable[..., SavedRun]:
         bench["stats"]["data"] = [seconds * (1 + 0.0005 * step) for step in range(-6, 6)]
         saved = {"metric": metric, "verdict": verdict, "reason": "planted"}
         bench["extra_info"]["verdicts"] = [saved] if verdict else []
+        if gpu_busy is not None:
+            bench["extra_info"]["metrics"]["gpu_busy"] = gpu_busy
         whole["benchmarks"] = [bench]
         whole["datetime"] = when
         whole["machine_info"]["device_key"] = device_key

@@ -142,6 +142,46 @@ def test_bytes_and_accuracy_of_such_a_run_are_held_to_all_the_same(store, docume
     assert found.run.foreign == whole.foreign
 
 
+SLOW_HOST = {
+    "start": {"copy_s": 1.0, "dispatch_s": 0.006},
+    "end": {"copy_s": 1.01, "dispatch_s": 0.009},
+}
+
+
+def test_a_replayed_graph_does_not_show_that_its_host_changed(store, build_run):
+    # 1 / (0.95 + 0.05 / 1.5) = 1.017, and 1 / (0.8 + 0.2 / 1.5) = 1.071: beyond 3 %.
+    for busy in (0.8, None):
+        with pytest.raises(BaselineRefused, match=r"dispatch_s \+50.0 %.* 1 of its times"):
+            store.accept(build_run(canaries=SLOW_HOST, gpu_busy=busy), "please")
+    run = build_run(canaries=SLOW_HOST, gpu_busy=0.95)
+    store.accept(run, "the GPU bounds it")
+    assert store.find_accepted(KEY).run.records == run.records
+
+
+def test_what_the_host_bounds_is_left_out_of_such_a_run(store, document):
+    document["suite"] |= {"canaries": SLOW_HOST, "partial": False}
+    document["commit_info"]["dirty"] = False
+    first, second = document["benchmarks"][:2]
+    first["extra_info"]["metrics"]["gpu_busy"] = 0.99
+    second["extra_info"]["metrics"]["gpu_busy"] = 0.1
+    for place, bench in ((1, first), (3, second)):
+        energy = copy.deepcopy(bench)
+        energy["fullname"] = f"test_energy_{place}"
+        energy["extra_info"] |= {
+            "timed": {},
+            "metrics": {"energy_j_per_token": 0.1},
+            "verdicts": [],
+        }
+        document["benchmarks"].insert(place, energy)
+    run = parse_run(document, Path("run.json"))
+    names = [record.test for record in run.records]
+    with pytest.raises(BaselineRefused, match=r"in 2 of its times and energies.*--without-tainted"):
+        store.accept(run, "please")
+    store.accept(run, "the host was slow at first", tainted=False)
+    kept = store.find_accepted(run.device_key).run.records
+    assert [record.test for record in kept] == names[:2]
+
+
 def test_acceptance_needs_a_reason(store, build_run):
     with pytest.raises(BaselineRefused, match="it needs a reason"):
         store.accept(build_run(), "  ")
