@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from fixtures.regression.record import GPU_BUSY
 from fixtures.regression.run import SavedRun, parse_run
 
 RECORDED = Path(__file__).parents[1] / "data" / "saved_run.json"
@@ -47,7 +48,7 @@ def build_run(document: dict[str, Any]) -> Callable[..., SavedRun]:
         saved = {"metric": metric, "verdict": verdict, "reason": "planted"}
         bench["extra_info"]["verdicts"] = [saved] if verdict else []
         if gpu_busy is not None:
-            bench["extra_info"]["metrics"]["gpu_busy"] = gpu_busy
+            bench["extra_info"]["metrics"][f"{GPU_BUSY}{metric}"] = gpu_busy
         whole["benchmarks"] = [bench]
         whole["datetime"] = when
         whole["machine_info"]["device_key"] = device_key

@@ -162,8 +162,8 @@ def test_what_the_host_bounds_is_left_out_of_such_a_run(store, document):
     document["suite"] |= {"canaries": SLOW_HOST, "partial": False}
     document["commit_info"]["dirty"] = False
     first, second = document["benchmarks"][:2]
-    first["extra_info"]["metrics"]["gpu_busy"] = 0.99
-    second["extra_info"]["metrics"]["gpu_busy"] = 0.1
+    first["extra_info"]["metrics"]["gpu_busy:tpot_s"] = 0.99
+    second["extra_info"]["metrics"]["gpu_busy:tpot_s"] = 0.1
     for place, bench in ((1, first), (3, second)):
         energy = copy.deepcopy(bench)
         energy["fullname"] = f"test_energy_{place}"

@@ -98,6 +98,7 @@ def test_unlisted_metric_takes_its_unit_from_its_name():
     assert find_metric("warm_up_s").unit == "s"
     assert find_metric("workspace_bytes").unit == "B"
     assert find_metric("speed_up:tpot_s").better == "higher"
+    assert find_metric("gpu_busy:ttft_s").label == "GPU busy, time to first token"
 
 
 def test_every_metric_of_a_run_is_listed(report):
