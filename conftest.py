@@ -12,6 +12,7 @@ pytest_plugins = [
     "fixtures.plugins.planting",
     "fixtures.plugins.pairing",
     "fixtures.plugins.prompting",
+    "fixtures.plugins.starting",
     "fixtures.plugins.measuring",
     "fixtures.plugins.weighing",
     "fixtures.plugins.scoring",

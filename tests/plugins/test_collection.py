@@ -89,3 +89,11 @@ def test_variants_follow_each_other_model_by_model(shared_checkout):
 def test_storage_is_read_before_anything_ran_on_a_variant(shared_checkout):
     names = shared_checkout.collect("--models", "gpt2", "--scale", "tiny", "--techniques", "nf4")
     assert names[0] == "test_storage_holds_size[tiny-gpt2-nf4]"
+
+
+def test_cold_start_is_the_first_that_runs_on_a_variant(shared_checkout):
+    names = shared_checkout.collect("--models", "gpt2", "--scale", "tiny", "--techniques", "nf4")
+    assert names[1].startswith("test_cold_start_is_kept[tiny-gpt2-nf4-b1-")
+    several = "b1-p8-n4,b2-p16-n8"  # there is one first time
+    names = shared_checkout.collect("perf_tests/test_cold_start.py", "--workloads", several)
+    assert names and all(name.endswith("-b1-p8-n4]") for name in names)
