@@ -12,7 +12,7 @@ def test_timing_tests_are_refused_under_xdist_in_one_sentence(shared_checkout):
     assert finished.status == 4
     errors = [line for line in finished.lines if line.startswith("ERROR")]
     assert errors == [
-        "ERROR: 4 timing tests cannot run under xdist, whose workers share the cores; "
+        "ERROR: 5 timing tests cannot run under xdist, whose workers share the cores; "
         "select others with -m accuracy, or time without workers with -n 0"
     ]
     assert "no tests ran" in finished.text
