@@ -182,6 +182,12 @@ def test_what_the_host_bounds_is_left_out_of_such_a_run(store, document):
     assert [record.test for record in kept] == names[:2]
 
 
+def test_a_regression_is_not_left_out_with_a_slow_host(store, build_run):
+    run = build_run(canaries=SLOW_HOST, gpu_busy=0.1, verdict="regressed")
+    with pytest.raises(BaselineRefused, match=r"1 figures were not sound .*regressed"):
+        store.accept(run, "please", tainted=False)
+
+
 def test_acceptance_needs_a_reason(store, build_run):
     with pytest.raises(BaselineRefused, match="it needs a reason"):
         store.accept(build_run(), "  ")
