@@ -1,66 +1,144 @@
 from __future__ import annotations
 
+import operator
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
+import torch._inductor.utils
 from hypothesis import given
 from hypothesis import strategies as st
+from torch._dynamo.utils import counters
+from torch.nn import functional as F
 
+from fixtures.techniques import row_products
 from fixtures.techniques.row_products import (
-    add_multiply_row,
+    compile_with_row_products,
     find_tile,
-    hold_rows,
     multiply_row,
+    take_rows_apart,
 )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_product_of_one_row_is_the_matrix_product(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
-    row, matrix, bias = (torch.randn(shape, dtype=dtype) for shape in ((1, 64), (64, 48), (48,)))
+    row, matrix = torch.randn(1, 64, dtype=dtype), torch.randn(64, 48, dtype=dtype)
     torch.testing.assert_close(multiply_row(row, matrix), row @ matrix)
-    torch.testing.assert_close(add_multiply_row(bias, row, matrix), torch.addmm(bias, row, matrix))
 
 
-def test_other_products_are_left_to_inductor() -> None:
-    rows, matrix, bias = torch.ones(2, 4), torch.ones(4, 3), torch.ones(3)
-    assert multiply_row(rows, matrix) is NotImplemented
-    assert multiply_row(torch.ones(1, 4, dtype=torch.long), matrix.long()) is NotImplemented
-    assert add_multiply_row(bias, rows[:1], matrix, beta=0.5) is NotImplemented
+# By torch's own documents: linear is x W^T + b with W [N, K], addmm b + x M with M [K, N].
+FORMS: dict[str, Callable[..., Any]] = {
+    "linear": lambda row, matrix, bias: F.linear(row, matrix.T) + bias,
+    "linear with a bias": lambda row, matrix, bias: F.linear(row, matrix.T, bias),
+    "addmm": lambda row, matrix, bias: torch.addmm(bias, row[0], matrix)[None],
+    "matmul": lambda row, matrix, bias: torch.matmul(row, matrix) + bias,
+    "@": lambda row, matrix, bias: row @ matrix + bias,
+}
+PRODUCTS = (F.linear, torch._C._nn.linear, torch.addmm, torch.matmul, operator.matmul)
 
 
-def trace(rows: int) -> torch.fx.GraphModule:
-    """Two products of one activation, as dynamo hands them to a backend."""
+def trace(
+    call: Callable[..., Any], *inputs: torch.Tensor
+) -> tuple[torch.fx.GraphModule, list[torch.Tensor]]:
+    """A call as dynamo hands it to a backend, and its inputs in the order that they have there."""
+    given: list[Any] = []
 
-    class Gated(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.gate = torch.nn.Parameter(torch.randn(5, 8))
-            self.up = torch.nn.Parameter(torch.randn(5, 8))
+    def keep(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Any:
+        given.extend((graph, inputs))
+        return graph.forward
 
-        def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-            inner = torch.relu(hidden)
-            linear = torch.nn.functional.linear
-            return linear(inner, self.gate) * linear(inner, self.up)
+    torch._dynamo.reset()
+    torch.compile(call, backend=keep, fullgraph=True, dynamic=False)(*inputs)
+    return given[0], given[1]
 
-    graph = torch.fx.symbolic_trace(Gated())
-    for node in graph.graph.nodes:
-        node.meta["example_value"] = torch.empty(1, rows, 8)
-    return graph
+
+def count(graph: torch.fx.GraphModule, *targets: Any) -> int:
+    return sum(node.target in targets for node in graph.graph.nodes)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_each_form_of_product_is_taken_apart(form: str) -> None:
+    torch.manual_seed(0)
+    row, matrix, bias = torch.randn(1, 1, 8), torch.randn(8, 5), torch.randn(5)
+    graph, inputs = trace(FORMS[form], row, matrix, bias)
+    assert count(graph, *PRODUCTS) == 1
+    take_rows_apart(graph)
+    assert count(graph, *PRODUCTS) == 0
+    wanted = torch.einsum("brk,kn->brn", row, matrix) + bias
+    torch.testing.assert_close(graph(*inputs)[0], wanted)
+
+
+def gate(hidden: torch.Tensor, gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+    """Two products of one activation."""
+    inner = torch.relu(hidden)
+    return F.linear(inner, gate) * F.linear(inner, up)
 
 
 def test_a_row_that_is_multiplied_twice_is_stored_once() -> None:
-    graph, hidden = trace(1), torch.randn(1, 1, 8)
-    before = graph(hidden)
-    hold_rows(graph)
-    stored = [node for node in graph.graph.nodes if node.target == "as_strided"]
-    assert len(stored) == 1 and len(stored[0].users) == 2
-    assert torch.equal(graph(hidden), before)
+    inputs = torch.randn(1, 1, 8), torch.randn(5, 8), torch.randn(5, 8)
+    graph, taken = trace(gate, *inputs)
+    take_rows_apart(graph)
+    assert count(graph, torch.as_strided) == 1
+    torch.testing.assert_close(graph(*taken)[0], gate(*inputs))
 
 
-def test_more_rows_are_not_stored_apart() -> None:
-    graph = trace(2)
-    hold_rows(graph)
-    assert not [node for node in graph.graph.nodes if node.target == "as_strided"]
+def test_a_product_of_a_product_is_taken_apart_too() -> None:
+    inputs = torch.randn(1, 1, 8), torch.randn(3, 8), torch.randn(5, 3)
+    graph, taken = trace(lambda row, down, up: F.linear(F.linear(row, down), up), *inputs)
+    take_rows_apart(graph)
+    assert count(graph, torch.as_strided) == 2
+    torch.testing.assert_close(graph(*taken)[0], inputs[0] @ inputs[1].T @ inputs[2].T)
+
+
+LEFT_ALONE: dict[str, tuple[Callable[..., Any], tuple[torch.Tensor, ...]]] = {
+    "more rows": (F.linear, (torch.ones(1, 2, 8), torch.ones(5, 8))),
+    "whole numbers": (
+        torch.matmul,
+        (torch.ones(1, 8, dtype=torch.long), torch.ones(8, 5, dtype=torch.long)),
+    ),
+    "a factor of the bias": (
+        lambda b, row, w: torch.addmm(b, row, w, beta=0.5),
+        (torch.ones(5), torch.ones(1, 8), torch.ones(8, 5)),
+    ),
+    "a matrix of each head": (torch.matmul, (torch.ones(1, 1, 8), torch.ones(3, 8, 5))),
+}
+
+
+@pytest.mark.parametrize("case", LEFT_ALONE)
+def test_other_products_are_left_to_inductor(case: str) -> None:
+    call, inputs = LEFT_ALONE[case]
+    graph, _ = trace(call, *inputs)
+    before = graph.code
+    take_rows_apart(graph)
+    assert graph.code == before
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler on a CPU")
+def test_compiled_code_is_found_again_until_this_suite_changes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    inputs = torch.randn(1, 1, 8), torch.randn(5, 8), torch.randn(5, 8)
+
+    def compile_anew() -> tuple[int, int]:
+        """How often the code was found, and how often it was not."""
+        torch._dynamo.reset()
+        counters.clear()
+        compiled = torch.compile(gate, backend=compile_with_row_products, fullgraph=True)
+        torch.testing.assert_close(compiled(*inputs), gate(*inputs))
+        seen = counters["aot_autograd"]
+        return seen["autograd_cache_hit"], seen["autograd_cache_miss"]
+
+    with torch._inductor.utils.fresh_inductor_cache():
+        assert compile_anew() == (0, 1)
+        assert compile_anew() == (1, 0)
+        changed = tmp_path / "row_products.py"
+        changed.write_text("# another version")
+        monkeypatch.setattr(row_products, "__file__", str(changed))
+        assert compile_anew() == (0, 1)
 
 
 @given(length=st.integers(1, 8192), count=st.integers(128, 300_000))
