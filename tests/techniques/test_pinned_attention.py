@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import groupby
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.nn.functional import scaled_dot_product_attention
+from transformers.integrations import sdpa_attention
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import causal_mask_function, sliding_window_causal_mask_function
 
 from fixtures.techniques.pinned_attention import attend, build_mask
@@ -45,6 +50,37 @@ def test_a_decode_step_sees_all_keys_but_the_padding() -> None:
     expected = scaled_dot_product_attention(query, key, value, padding[:, None, None, :])
     mixed, _ = attend(CAUSAL, query, key, value, padding)
     torch.testing.assert_close(mixed, expected.transpose(1, 2))
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=8), st.booleans())
+def test_rows_padded_alike_go_together_and_give_what_each_gives_alone(
+    lengths: list[int], step: bool
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    count, rows = 1 if step else 6, len(lengths)
+    query = torch.randn(rows, 2, count, 8, generator=generator)
+    key, value = torch.randn(2, rows, 2, 6, 8, generator=generator)
+    padding = _padding(*("." * (6 - length) + "x" * length for length in lengths))
+    calls: list[int] = []
+
+    def note(module: Any, query: torch.Tensor, *others: Any, **settings: Any) -> Any:
+        calls.append(len(query))
+        return sdpa_attention_forward(module, query, *others, **settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sdpa_attention, "sdpa_attention_forward", note)
+        mixed, _ = attend(CAUSAL, query, key, value, padding)
+    assert calls == [len(list(alike)) for _, alike in groupby(lengths)]
+    for row, length in enumerate(lengths):
+        here, kept = slice(row, row + 1), slice(-min(length, count), None)
+        alone, _ = sdpa_attention_forward(
+            CAUSAL,
+            query[here, :, kept],
+            key[here, :, -length:],
+            value[here, :, -length:],
+            None,
+        )
+        torch.testing.assert_close(mixed[here, kept], alone)
 
 
 def test_padding_inside_a_row_is_refused() -> None:
