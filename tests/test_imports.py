@@ -7,7 +7,7 @@ import pytest
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 
-GROUND = {"stats", "units", "device", "workloads", "shards"}
+GROUND = {"stats", "units", "device", "workloads", "shards", "wrappers"}
 # What each part may import beside itself, a module of another part where only that is meant.
 FLOORS = {
     **{part: GROUND for part in GROUND},
