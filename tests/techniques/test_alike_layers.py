@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from fixtures.techniques.alike_layers import AlikeLayers, find_decoder_layers
+from fixtures.techniques.alike_layers import (
+    AlikeLayers,
+    find_beside_layers,
+    find_decoder_layers,
+)
 from fixtures.techniques.fixed_attention import AttentionSwap, Span, attend_prompt, attend_step
 from fixtures.techniques.fixed_cache import PromptLayer, Slots, StepLayer, split_cache
 from fixtures.techniques.registry import find_technique
@@ -25,7 +29,9 @@ def _nothing_compiled_before():
 def step() -> Callable[..., tuple[int, torch.Tensor]]:
     """How often a model's layers were compiled, and the logits of one step of three rows."""
 
-    def step(model: Any, *, compiled: bool = True) -> tuple[int, torch.Tensor]:
+    def step(
+        model: Any, *, compiled: bool = True, beside: bool = False
+    ) -> tuple[int, torch.Tensor]:
         from transformers.cache_utils import Cache, DynamicCache
 
         ids = torch.randint(3, 90, (ROWS, LENGTH + 1), generator=torch.Generator().manual_seed(0))
@@ -62,7 +68,7 @@ def step() -> Callable[..., tuple[int, torch.Tensor]]:
         with torch.no_grad(), attention:
             if not compiled:
                 return 0, run()
-            with AlikeLayers(model, compile_once).use(cache, split_cache(cache)):
+            with AlikeLayers(model, compile_once, beside).use(cache, split_cache(cache)):
                 logits = run()
             return len(compilations), logits
 
@@ -82,6 +88,29 @@ def test_layers_that_are_alike_are_compiled_once_and_give_the_same_logits(
     compilations, found = step(model)
     assert torch.equal(found, wanted)
     assert compilations == 1
+
+
+# As transformers' modelling code names them.
+_BESIDE = {
+    "gpt2": ["transformer.wte", "transformer.wpe", "transformer.ln_f", "lm_head"],
+    "gemma-2b": ["model.embed_tokens", "model.norm", "model.rotary_emb", "lm_head"],
+    "gpt-neo-1.3b": ["transformer.wte", "transformer.wpe", "transformer.ln_f", "lm_head"],
+}
+
+
+# GPT-Neo's layers see all positions and a window in turn.
+@pytest.mark.parametrize(("key", "kinds"), [("gpt2", 1), ("gemma-2b", 1), ("gpt-neo-1.3b", 2)])
+def test_what_stands_beside_the_layers_is_compiled_too_where_it_is_asked_for(
+    key: str, kinds: int, build: Callable[..., Any], step: Callable[..., Any]
+) -> None:
+    model = build(find_technique("bf16"), key)
+    names = {module: name for name, module in model.named_modules()}
+    assert [names[part] for part in find_beside_layers(model)] == _BESIDE[key]
+    _, wanted = step(model, compiled=False)
+    compilations, found = step(model, beside=True)
+    assert torch.equal(found, wanted)
+    assert compilations == kinds + len(_BESIDE[key])  # embeddings of one class differ in size
+    assert not any("forward" in vars(module) for module in model.modules())
 
 
 @pytest.mark.parametrize(("key", "technique"), _ALIKE)
