@@ -249,7 +249,7 @@ def test_gpu_writes_a_large_model_once_for_all_that_lie_on_disk_alike(select):
         return [v.technique.name for v in matrix if is_stored(selection, v, tier)]
 
     large, small = select(models="gemma-2b"), select(models="gpt2")
-    bits = ["fp32", "fp16", "bf16", "int8", "nf4", "nf4-dq", "fp4"]
+    bits = ["fp32", "bf16", "int8", "nf4", "nf4-dq"]
     assert stored(large, "gpu") == [*bits, "pruned-2of4", "lora+bf16", "qlora-nf4"]
     assert len(stored(small, "gpu")) == len(build_matrix(small, "gpu"))
     assert stored(select(models="gemma-2b", techniques="tf32"), "gpu") == ["tf32"]

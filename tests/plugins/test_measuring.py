@@ -20,6 +20,7 @@ from fixtures.workloads import Workload
         ("nf4", "cuda", 3, 2),
         ("compiled+bf16", "cuda", 64, 63),
         ("nf4+compiled", "cuda", 8, 7),
+        ("pruned-2of4", "cuda", 64, 1),
     ],
 )
 def test_round_holds_few_steps_unless_they_are_replayed(technique, kind, new_tokens, steps):
