@@ -27,6 +27,7 @@ FLOORS = {
     "training": GROUND
     | {"corpus", "models", "techniques", "measurement", "variants", "matrix", "cells"},
     "parallelism": GROUND | {"corpus", "models", "measurement", "matrix", "cells"},
+    "decode_rounds": GROUND | {"techniques", "variants"},
     "footprint": GROUND | {"measurement", "variants"},
     "utilisation": GROUND | {"measurement", "variants"},
     "plants": GROUND | {"models.spec", "techniques", "variants", "footprint"},

@@ -1,11 +1,11 @@
-"""Measuring: how much of a workload one timed round holds."""
+"""Decode rounds: how much of a workload one holds."""
 
 from __future__ import annotations
 
 import pytest
 
+from fixtures.decode_rounds import count_decode_steps
 from fixtures.models.registry import MODELS
-from fixtures.plugins.measuring import count_decode_steps
 from fixtures.techniques.registry import find_technique
 from fixtures.variants import Variant
 from fixtures.workloads import Workload
