@@ -16,8 +16,8 @@ from fixtures.workloads import Workload
     ("technique", "kind", "new_tokens", "steps"),
     [
         ("fp32", "cpu", 64, 16),
-        ("bf16", "cuda", 64, 4),
-        ("nf4", "cuda", 3, 2),
+        ("bf16", "cuda", 64, 2),
+        ("nf4", "cuda", 2, 1),
         ("compiled+bf16", "cuda", 64, 63),
         ("nf4+compiled", "cuda", 8, 7),
         ("pruned-2of4", "cuda", 64, 1),
