@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from fixtures.regression.pairs import find_paired, name_paired
+from fixtures.regression.record import GPU_WORK
 
 ROOT = Path(__file__).parents[1]
 
@@ -68,14 +69,13 @@ class Tally:
     """Verdicts of some runs.
 
     Attributes:
-        own: how many of each, on the figures themselves.
-        paired: the same on ratios to a partner's.
+        counts: how many of each, by what they are on: ``own`` figures, those ``beside`` a partner,
+            and the ``gpu``'s own work.
         moved: changes of the cases called regressed.
         seconds: of wall time.
     """
 
-    own: Counter[str] = field(default_factory=Counter)
-    paired: Counter[str] = field(default_factory=Counter)
+    counts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     moved: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -150,13 +150,19 @@ def list_verdicts(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str
             yield bench["fullname"], f"{prefix}{case['model']}-{case['technique']}", verdict
 
 
+def find_kind(metric: str) -> str:
+    """What a verdict on a metric is on: ``own``, ``beside`` or ``gpu``."""
+    if metric.startswith(GPU_WORK):
+        return "gpu"
+    return "own" if find_paired(metric) is None else "beside"
+
+
 def tally_unchanged(bench: Bench, repeats: int, arguments: Sequence[str]) -> Tally:
     """Verdicts of unchanged runs."""
     tally, start = Tally(), time.monotonic()
     for _ in range(repeats):
         for _, variant, verdict in list_verdicts(bench.run("unchanged", *arguments)):
-            paired = find_paired(verdict["metric"]) is not None
-            (tally.paired if paired else tally.own)[verdict["verdict"]] += 1
+            tally.counts[find_kind(verdict["metric"])][verdict["verdict"]] += 1
             if verdict["verdict"] in _FAILING:
                 tally.moved.append(f"{variant} {verdict['metric']}: {verdict['reason']}")
     tally.seconds = time.monotonic() - start
@@ -169,7 +175,8 @@ class Planted:
 
     Attributes:
         own: verdicts on the metric itself, one for each try of each workload.
-        caught: for how many of these the time, or its ratio to the reference's, failed the run.
+        caught: for how many of these the time, its ratio to the partner's, or the GPU's own work
+            in it failed the run.
     """
 
     own: dict[tuple[str, str], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
@@ -188,7 +195,8 @@ def tally_planted(
             metric = verdict["metric"]
             found.own[variant, metric][verdict["verdict"]] += 1
             if verdict["verdict"] in _FAILING:
-                failed.add((test, variant, find_paired(metric) or metric))
+                timed = find_paired(metric) or metric.removeprefix(GPU_WORK)
+                failed.add((test, variant, timed))
         found.caught.update((variant, metric) for _, variant, metric in failed)
     return found
 
@@ -216,11 +224,11 @@ def prove_times(folder: Path, asked: argparse.Namespace) -> None:
         tally = tally_unchanged(bench, asked.unchanged or repeats, arguments)
     beside = f", {asked.neighbours} neighbours in bursts" if asked.neighbours else ""
     print(f"\n## Unchanged runs of the timed cases ({tally.seconds:.0f} s{beside})\n")
-    print(f"own times: {describe(tally.own)}; beside the partner: {describe(tally.paired)}")
+    print("; ".join(f"{kind}: {describe(counts)}" for kind, counts in tally.counts.items()))
     print("\n".join(f"- false alarm: {line}" for line in tally.moved))
     print("\n## Planted slowdowns\n")
-    print_row("plant", "tries", "caught", "by its own time", "beside its partner")
-    print_row("---", "---:", "---:", "---", "---")
+    print_row("plant", "tries", "caught", "by its own time", "beside its partner", "GPU's own work")
+    print_row("---", "---:", "---:", "---", "---", "---")
     variants = [
         f"{'tiny-' if scale == 'tiny' else ''}{model}-{technique}"
         for scale in scales
@@ -237,8 +245,11 @@ def prove_times(folder: Path, asked: argparse.Namespace) -> None:
             by_reference, by_yardstick = (
                 found.own[variant, name_paired(metric, each)] for each in (False, True)
             )
-            caught, beside = found.caught[variant, metric], describe(by_reference + by_yardstick)
-            print_row(f"`{plant}`", own.total(), caught, describe(own), beside or "n/a")
+            work = found.own[variant, f"{GPU_WORK}{metric}"]
+            said = (
+                describe(counts) or "n/a" for counts in (own, by_reference + by_yardstick, work)
+            )
+            print_row(f"`{plant}`", own.total(), found.caught[variant, metric], *said)
 
 
 def _name_files(metrics: Sequence[str]) -> str:
@@ -268,7 +279,8 @@ def prove_exact(folder: Path, asked: argparse.Namespace) -> None:
     judged = (*arguments, f"--benchmark-compare={saved.name}")
     tally = tally_unchanged(bench, tries, judged)
     print(f"\n## {tries} unchanged runs of memory, accuracy and evidence\n")
-    print(f"{tally.own.total()} verdicts: {describe(tally.own)}")
+    total = sum(tally.counts.values(), Counter())
+    print(f"{total.total()} verdicts: {describe(total)}")
     print("\n".join(f"- false alarm: {line}" for line in tally.moved))
     print("\n## Planted faults\n")
     print_row("plant", "judged by", *models)

@@ -147,7 +147,8 @@ def compare_loops(built: BuiltVariant, work: Workload, rounds: int) -> dict[str,
 
     queued: tuple[float | None, ...] = (None, None)
     if device.kind == "cuda":
-        queued = time_queued(lambda: prompt.launch), time_queued(prepare_step)
+        passes = time_queued(lambda: prompt.launch), time_queued(prepare_step)
+        queued = tuple(median(taken) if taken else None for taken in passes)
     return {
         name: Loops(*(side[_WARM_UPS:] for side in (loops.suite, loops.wall, loops.hand)), own_s)
         for (name, loops), own_s in zip(found.items(), queued, strict=True)
@@ -256,7 +257,7 @@ def prove_queue(device: Device) -> None:
         by_events = median(time_by_suite(device, run)[0] for _ in range(_WARM_UPS + 10))
         alone = time_queued(lambda run=run: run)
         print_row(
-            name, format_seconds(by_events), "n/a" if alone is None else format_seconds(alone)
+            name, format_seconds(by_events), format_seconds(median(alone)) if alone else "n/a"
         )
 
 
@@ -285,15 +286,18 @@ def main() -> None:
     parser.add_argument("--weights", default="seeded", help="auto for tiny models' own")
     parser.add_argument("--workloads", default="b1-p512-n64")
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--part", choices=("memory", "loops", "all"), default="all")
     asked = parser.parse_args()
     device = detect(None)
     unused_bytes = read_device_bytes(device) if device.kind == "cuda" else 0
     logging.disable_progress_bar()
     print(f"{device.name}, torch {torch.__version__}")
     if device.kind == "cuda":  # first: free blocks of the loops would take the gibibyte in
-        prove_memory(asked, device, unused_bytes)
+        if asked.part != "loops":
+            prove_memory(asked, device, unused_bytes)
         prove_queue(device)
-    prove_loops(asked, device)
+    if asked.part != "memory":
+        prove_loops(asked, device)
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ class Event:
         return (other.at_s - self.at_s) * 1e3
 
 
-def run_on(gpu, kernels, waits_behind=None):
+def run_on(gpu, kernels, waits_behind=None, count=5):
     """``time_queued`` of these kernels; the host may wait for the device behind one of them."""
 
     def launch():
@@ -75,7 +75,7 @@ def run_on(gpu, kernels, waits_behind=None):
         patch.setattr(torch.cuda, "synchronize", gpu.synchronize)
         patch.setattr(torch.cuda, "_sleep", gpu.sleep)
         patch.setattr(queued.time, "perf_counter", lambda: gpu.host_s)
-        return time_queued(lambda: launch)
+        return time_queued(lambda: launch, count)
 
 
 seconds = st.floats(1e-7, 1e-3)
@@ -83,25 +83,39 @@ seconds = st.floats(1e-7, 1e-3)
 
 @given(st.lists(st.tuples(seconds, seconds), min_size=1, max_size=40))
 def test_only_the_gpus_seconds_are_counted(kernels):
-    assert run_on(Gpu(), kernels) == pytest.approx(sum(gpu_s for _, gpu_s in kernels))
+    assert run_on(Gpu(), kernels) == pytest.approx([sum(gpu_s for _, gpu_s in kernels)] * 5)
 
 
 def test_a_step_that_its_host_bounds_is_told_from_one_that_is_replayed():
     # 50 launches of 20 us take a millisecond, of which the GPU works for 0.2.
-    assert run_on(Gpu(), EAGER) == pytest.approx(0.2e-3)
-    assert run_on(Gpu(), REPLAYED) == pytest.approx(0.8e-3)
+    assert run_on(Gpu(), EAGER) == pytest.approx([0.2e-3] * 5)
+    assert run_on(Gpu(), REPLAYED) == pytest.approx([0.8e-3] * 5)
 
 
 @pytest.mark.parametrize("clock_hz", [0.3e9, 1.98e9, 3.2e9, 5e9])
 def test_the_clock_makes_no_difference(clock_hz):
     # At 5 GHz the first spin is over too soon, and the second is not.
-    assert run_on(Gpu(clock_hz), EAGER) == pytest.approx(0.2e-3)
+    assert run_on(Gpu(clock_hz), EAGER) == pytest.approx([0.2e-3] * 5)
 
 
 def test_launches_that_wait_for_the_device_cannot_be_told():
-    assert run_on(Gpu(), EAGER, waits_behind=10) is None
+    assert run_on(Gpu(), EAGER, waits_behind=10) == []
 
 
 def test_more_launches_than_the_queue_takes_cannot_be_told():
-    assert run_on(Gpu(room=40), EAGER) is None
-    assert run_on(Gpu(room=60), EAGER) is not None
+    assert run_on(Gpu(room=40), EAGER) == []
+    assert run_on(Gpu(room=60), EAGER) == pytest.approx([0.2e-3] * 5)
+
+
+def test_passes_are_as_many_as_asked_for_or_as_a_second_holds():
+    assert len(run_on(Gpu(), REPLAYED, count=10)) == 10
+    # Behind a spin of 0.2 s the GPU works for 0.2 s: the first, and two more in a second.
+    assert run_on(Gpu(clock_hz=2e9), [(0.1, 0.2)], count=10) == pytest.approx([0.2] * 3)
+
+
+def test_kernel_that_occupies_the_gpu_takes_its_seconds_at_two_gigahertz():
+    gpu = Gpu(clock_hz=1e9)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cuda, "_sleep", gpu.sleep)
+        queued.occupy(0.25)
+    assert gpu.ends_s[-1] == pytest.approx(0.5)

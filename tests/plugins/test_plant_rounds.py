@@ -105,20 +105,26 @@ def test_partner_is_timed_by_its_own_target_and_its_own_steps(build_rounds):
 GPU = Device("cuda", "Example GPU", 2**37, index=0, uuid="GPU-1")
 
 
-@pytest.mark.parametrize(("gpu_s", "busy"), [(0.5, 0.25), (3.0, 1.0), (None, None)])
-def test_gpu_is_busy_for_its_own_work_over_the_median(build_rounds, monkeypatch, gpu_s, busy):
-    launches = []
+# 5 % of a round of 2 s are no work of the case's own: 2.1 s hold them already.
+@pytest.mark.parametrize(
+    ("slowdown", "median_s", "kernels_s"), [(0.0, 2.0, [0.5]), (0.05, 2.1, [0.5, 0.1])]
+)
+def test_gpu_works_for_what_is_launched_and_for_the_plant(
+    build_rounds, monkeypatch, slowdown, median_s, kernels_s
+):
+    enqueued = []
 
-    def time_queued(prepare):
-        launches.append(prepare())
-        return gpu_s
+    def time_queued(prepare, count):
+        prepare()()
+        return [sum(enqueued)] * count
 
     monkeypatch.setattr("fixtures.plugins.rounds.time_queued", time_queued)
-    rounds = build_rounds(launch=lambda: "launch")
-    rounds.samples += [1.0, 2.0, 9.0]
-    assert rounds.find_gpu_busy() is None  # a CPU waits for nobody
+    monkeypatch.setattr("fixtures.plugins.rounds.occupy", enqueued.append)
+    rounds = build_rounds(launch=lambda: lambda: enqueued.append(0.5), slowdown=slowdown)
+    rounds.samples += [1.0, median_s, 9.0]
+    assert rounds.take_gpu_work(3) == []  # a CPU waits for nobody
     rounds.device = GPU
-    assert rounds.find_gpu_busy() == busy
-    assert launches == ["launch"]
+    assert rounds.take_gpu_work(3) == [pytest.approx(sum(kernels_s))] * 3
+    assert enqueued == pytest.approx(kernels_s)
     rounds.launch = None
-    assert rounds.find_gpu_busy() is None
+    assert rounds.take_gpu_work(3) == []

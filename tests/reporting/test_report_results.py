@@ -99,6 +99,8 @@ def test_unlisted_metric_takes_its_unit_from_its_name():
     assert find_metric("workspace_bytes").unit == "B"
     assert find_metric("speed_up:tpot_s").better == "higher"
     assert find_metric("gpu_busy:ttft_s").label == "GPU busy, time to first token"
+    work = find_metric("gpu_work:ttft_s")
+    assert (work.label, work.unit) == ("GPU's own work, time to first token", "s")
 
 
 def test_every_metric_of_a_run_is_listed(report):

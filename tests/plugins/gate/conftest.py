@@ -24,7 +24,7 @@ _SCRIPT: dict[str, Any] = {
     "beside": False,
     "yardstick": 0.001,
     "waited": 0.0,
-    "gpu_busy": None,
+    "gpu_work": None,
     "device": "Example CPU",
     "flags": ["fpu", "avx2"],
     "settings": {"dtype": "float32"},

@@ -5,7 +5,7 @@ by variant and metric, or ``default``; ``settings``, ``device``, ``throttled``; 
 start and the end, and ``suspect_canary`` for what was found slower;
 ``gpu``, whether there seems to be one; ``beside``, whether a case has its partner beside it, and
 ``yardstick``, the seconds of the reference's, none for 0; ``waited``, the share of the time for
-which a thread had no core; ``gpu_busy``, the share for which a GPU had work, none for null;
+which a thread had no core; ``gpu_work``, seconds of each pass of a GPU's own, none for null;
 ``flags`` of the CPU.
 """
 
@@ -26,6 +26,7 @@ from fixtures.measurement.run_queue import Waiting
 from fixtures.models.registry import find_model
 from fixtures.plugins import (
     covering,
+    gpu_work,
     judging,
     options,
     pairing,
@@ -83,6 +84,12 @@ def read_conditions(device: Device) -> dict[str, object]:
     return {"throttle_reasons": held, "throttle_counters": {}, "clock_mhz_max": clock}
 
 
+def take_gpu_work(rounds: rounds.Rounds, count: int) -> list[float]:
+    """The script's seconds of each pass."""
+    seconds = SCRIPT["gpu_work"]
+    return [] if seconds is None else [seconds * next(JITTER) for _ in range(count)]
+
+
 class Yardstick:
     """Takes the script's seconds for each step."""
 
@@ -100,9 +107,10 @@ variants.detect = lambda tier: Device(
 )
 rounds.choose_clock = lambda device: CLOCK
 judging.read_conditions = settling.read_conditions = read_conditions
+gpu_work.read_conditions = read_conditions
 settling._PAUSES_S = (0.0, 0.0)
 rounds.watching_run_queue = lambda: contextlib.nullcontext(Waiting(SCRIPT["waited"]))
-rounds.Rounds.find_gpu_busy = lambda self: SCRIPT["gpu_busy"]
+rounds.Rounds.take_gpu_work = take_gpu_work
 pairing.Partners.find_yardstick = lambda *_: Yardstick() if SCRIPT["yardstick"] else None
 if SCRIPT["gpu"]:  # a command line for GPUs can then be read, and its tests collected
     options.devices.detect = lambda tier: Device(
@@ -111,7 +119,7 @@ if SCRIPT["gpu"]:  # a command line for GPUs can then be read, and its tests col
 # One at the start, one at the end.
 CANARIES = iter(SCRIPT["canaries"])
 recording.time_canary = lambda device: next(CANARIES)
-settling.time_canary = lambda device: SCRIPT["suspect_canary"]
+settling.time_canary = gpu_work.time_canary = lambda device: SCRIPT["suspect_canary"]
 recording.describe_packages = lambda: SCRIPT["packages"]
 
 

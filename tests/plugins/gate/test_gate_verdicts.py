@@ -49,20 +49,39 @@ def test_case_no_slower_than_its_machine_is_tainted_instead_of_regressed(judged_
 
 
 def test_slow_host_of_a_gpu_excuses_what_waits_for_it_alone(new_stage):
-    stage = new_stage()
+    stage, eager_stage = new_stage(), new_stage()
     calm = {"copy_s": 0.02, "dispatch_s": 0.006}
-    stage.accept(canaries=[calm, calm], gpu_busy=0.95)
+    stage.accept(canaries=[calm, calm], gpu_work=0.0019)
+    eager_stage.accept(canaries=[calm, calm], gpu_work=0.000212)
     slow = {"default": 0.002, "tiny-gpt2-nf4 tpot_s": 0.00212}
     busy_host = {"copy_s": 0.02, "dispatch_s": 0.0076}
     script = {"seconds": slow, "suspect_canary": busy_host, "canaries": [calm, busy_host]}
-    replayed = stage.run("-k", "decode", **script, gpu_busy=0.95)
+    # It worked for 95 % of 2 ms, and does for 95 % of 2.12 ms.
+    replayed = stage.run("-k", "decode", **script, gpu_work=0.002014)
     assert replayed.status == 1
-    # 0.95 of 2 ms, and 0.95 of 2.12 ms.
     assert "; the GPU's own work in it: 1.900 ms -> 2.014 ms" in replayed.text
-    eager = stage.run("-k", "decode", **script, gpu_busy=0.1)
+    eager = eager_stage.run("-k", "decode", **script, gpu_work=0.000212)
     assert eager.status == 0
     (line,) = eager.said(f"tainted: {NF4}: slower by +6.0 %, and so is the machine: canary")
     assert line.endswith("beside a GPU that had work for 10% of the time")
+
+
+def test_slower_kernels_fail_where_the_host_hides_them(new_stage):
+    stage = new_stage()
+    loads = {"copy_s": 0.02, "dispatch_s": 0.006}
+    stage.accept(canaries=[loads, loads], gpu_work=0.0002)
+    assert stage.run("-k", "decode", canaries=[loads, loads], gpu_work=0.0002).status == 0
+    script = {"canaries": [loads, loads], "gpu_work": 0.00021, "suspect_canary": loads}
+    slower = stage.run("-k", "decode", **script)
+    assert slower.status == 1
+    assert f"{NF4.removesuffix(' tpot_s')} on Example CPU: gpu_work:tpot_s regressed" in slower.text
+    assert "  baseline  200.0 us" in slower.text and "  this run  210.0 us" in slower.text
+    # A GPU that copies 10 % slower itself is no fault of the kernels; a host is.
+    held = stage.run("-k", "decode", **script | {"suspect_canary": {**loads, "copy_s": 0.022}})
+    assert held.status == 0
+    assert held.said("tainted: tiny gpt2-nf4") and "so is the machine: canary copy_s" in held.text
+    host = stage.run("-k", "decode", **script | {"suspect_canary": {**loads, "dispatch_s": 0.012}})
+    assert host.status == 1
 
 
 def test_grown_peak_fails_in_the_unit_of_the_larger(judged_stage):
