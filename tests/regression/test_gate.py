@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.regression.accepted import Accepted
 from fixtures.regression.gate import Gate
 from fixtures.regression.run import parse_run
 from fixtures.regression.verdict import Status
@@ -59,3 +60,41 @@ def test_taint_needs_the_canary_of_a_baseline(gate):
     slower = judge_slower(gate, gate.baseline.records[0].steps)
     assert slower.status is Status.REGRESSED
     assert Gate(gate.device_key).taint_by_machine(slower, {"copy_s": 9.0}) is slower
+
+
+@pytest.mark.parametrize(
+    ("gpu_busy", "status"),
+    [
+        (None, Status.UNDECIDED),
+        (0.1, Status.UNDECIDED),
+        (0.96, Status.UNDECIDED),
+        (0.98, Status.REGRESSED),
+        (1.0, Status.REGRESSED),
+    ],
+)
+def test_what_a_gpu_waits_for_its_host_is_left_open_while_its_noise_is_not_known(
+    gate, gpu_busy, status
+):
+    # The floor is 3 %: of 1.2 times as long 4 % may be the host's, or 2 %.
+    record = gate.baseline.records[0]
+    slower = judge_slower(gate, record.steps)
+    assert gate.doubt_host(record.case, slower, gpu_busy).status is status
+
+
+def test_doubt_names_the_share_that_may_be_the_hosts(gate):
+    record = gate.baseline.records[0]
+    slower = judge_slower(gate, record.steps)
+    assert gate.doubt_host(record.case, slower, 0.1).reason.endswith(
+        "margin not learnt yet (0 of 5 runs); for 90% of it the GPU may wait for its host"
+    )
+    assert "for an unknown share of it" in gate.doubt_host(record.case, slower, None).reason
+
+
+def test_no_doubt_is_left_once_a_margin_is_learnt(gate):
+    record = gate.baseline.records[0]
+    medians = [0.00100, 0.00101, 0.00099, 0.00100, 0.00101]
+    sessions = {record.case.key: {"tpot_s": medians}}
+    learnt = Gate(gate.device_key, gate.baseline, Accepted(gate.baseline, sessions))
+    slower = judge_slower(learnt, record.steps)
+    assert slower.status is Status.REGRESSED
+    assert learnt.doubt_host(record.case, slower, None) is slower

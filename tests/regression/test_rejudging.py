@@ -35,6 +35,17 @@ def test_what_was_seen_while_measuring_stays(build_run, gate, witnessed):
     assert statuses(judge_again(build_run(1.0, verdict=witnessed), gate)) == {"tpot_s": witnessed}
 
 
+@pytest.mark.parametrize(
+    ("gpu_busy", "status"), [(None, "undecided"), (0.5, "undecided"), (0.99, "regressed")]
+)
+def test_what_a_gpu_may_have_waited_for_is_left_open_afterwards_too(
+    build_run, gate, gpu_busy, status
+):
+    saved = build_run(1.2, verdict="no-baseline", gpu_busy=gpu_busy)
+    saved.document["machine_info"]["device"]["kind"] = "cuda"
+    assert statuses(judge_again(saved, gate)) == {"tpot_s": status}
+
+
 def test_verdict_against_the_reference_stays(build_run, gate):
     saved = build_run(1.0, verdict="no-baseline")
     extra = saved.document["benchmarks"][0]["extra_info"]
