@@ -14,8 +14,11 @@ from fixtures.regression.verdict import Status
 @pytest.fixture
 def gate(document):
     whole = copy.deepcopy(document)
-    whole["benchmarks"][0]["extra_info"]["metrics"].update(
-        energy_j_per_token=2.0, trainable_share=0.004
+    extra = whole["benchmarks"][0]["extra_info"]
+    extra["metrics"].update(
+        energy_j_per_token=2.0,
+        metered_s_per_token=0.02,
+        trainable_share=0.004,
     )
     run = parse_run(whole, Path("run.json"))
     return Gate(run.device_key, baseline=run)
@@ -60,6 +63,13 @@ def test_taint_needs_the_canary_of_a_baseline(gate):
     slower = judge_slower(gate, gate.baseline.records[0].steps)
     assert slower.status is Status.REGRESSED
     assert Gate(gate.device_key).taint_by_machine(slower, {"copy_s": 9.0}) is slower
+
+
+def test_energy_is_judged_beside_the_time_of_its_window(gate):
+    case = gate.baseline.records[0].case
+    slow = {"energy_j_per_token": 3.0, "metered_s_per_token": 0.03}
+    (verdict,) = gate.judge_figures(case, slow, {})
+    assert verdict.status is Status.UNDECIDED
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from fixtures.regression.limits import BYTES_LIMITS
-from fixtures.regression.sizes import judge_bytes, judge_share
+from fixtures.regression.sizes import judge_bytes, judge_energy, judge_share
 from fixtures.regression.verdict import Status
 from fixtures.units import GIB, MIB
 
@@ -65,3 +65,25 @@ def test_adapter_that_appears_from_nothing_is_regressed():
     assert judge_bytes("adapter_bytes", 0, 4096).status is Status.REGRESSED
     assert judge_share("trainable_share", 0.0, 0.0).status is Status.UNCHANGED
     assert judge_share("trainable_share", 0.0, 0.1).reason.startswith("change from zero")
+
+
+# 2 J in 20 ms a token is 100 W.
+@pytest.mark.parametrize(
+    ("new", "new_s", "status"),
+    [
+        (3.0, 0.030, Status.UNDECIDED),  # 100 W for half as long again
+        (3.4, 0.030, Status.REGRESSED),  # 113 W: beyond 10 % of 3 J
+        (2.3, 0.010, Status.REGRESSED),  # a faster step excuses nothing
+        (2.1, 0.030, Status.UNCHANGED),
+        (2.3, None, Status.REGRESSED),
+    ],
+)
+def test_energy_that_the_time_accounts_for_is_for_the_time_to_tell(new, new_s, status):
+    assert judge_energy(2.0, new, 0.020, new_s).status is status
+
+
+def test_energy_left_open_says_how_much_longer_a_token_took():
+    verdict = judge_energy(2.0, 3.0, 0.020, 0.030)
+    assert verdict.reason == (
+        "change +50.0 %; limit +10.0 %; a token took +50.0 % longer in its window"
+    )
