@@ -8,7 +8,15 @@ import torch
 
 from fixtures.device import Device
 from fixtures.models import fitted
-from fixtures.models.fitted import FITS, Fit, FitError, ensure_fitted, find_shortage, fitted_folder
+from fixtures.models.fitted import (
+    FITS,
+    Fit,
+    FitError,
+    ensure_fitted,
+    find_shortage,
+    fitted_folder,
+    identify_fit,
+)
 from fixtures.models.registry import MODELS
 from fixtures.models.training import Recipe
 from fixtures.models.weights import (
@@ -60,6 +68,17 @@ def test_fitted_weights_are_trained_once_and_then_read(quick, cpu, key, monkeypa
     assert write_checkpoint(weights, quick / "elsewhere") == folder
     assert len(load_tokenizer(weights)) <= MODELS[key].build_config("tiny").vocab_size
     assert [path.name for path in quick.iterdir()] == [folder.name]
+
+
+def test_one_training_is_told_from_another_of_the_same_recipe(tmp_path):
+    first, again = tmp_path / "first", tmp_path / "again"
+    for folder, nats in ((first, "0.31"), (again, "0.32")):
+        folder.mkdir()
+        (folder / "fitted.json").write_text(f'{{"losses_nats": [{nats}]}}', encoding="utf-8")
+    # From sha256sum.
+    assert identify_fit(first) == "16132cf9fba8"
+    assert identify_fit(again) == "8d8f74569171"
+    assert identify_fit(tmp_path) is None
 
 
 def test_the_note_says_how_it_was_made(quick, cpu):

@@ -19,7 +19,11 @@ def gate(document):
         energy_j_per_token=2.0,
         metered_s_per_token=0.02,
         trainable_share=0.004,
+        train_loss_nats=1.5,
+        kl_nats=1e-3,
+        kl_se_nats=1e-5,
     )
+    extra["details"] = {"fit": "0a1b"}
     run = parse_run(whole, Path("run.json"))
     return Gate(run.device_key, baseline=run)
 
@@ -70,6 +74,33 @@ def test_energy_is_judged_beside_the_time_of_its_window(gate):
     slow = {"energy_j_per_token": 3.0, "metered_s_per_token": 0.03}
     (verdict,) = gate.judge_figures(case, slow, {})
     assert verdict.status is Status.UNDECIDED
+
+
+KL = {"kl_nats": 2e-3, "kl_se_nats": 1e-5}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "metric"), [({"train_loss_nats": 1.6}, "train_loss_nats"), (KL, "kl_drift")]
+)
+def test_figures_of_weights_that_were_fitted_anew_are_not_compared(gate, metrics, metric):
+    case = gate.baseline.records[0].case
+
+    def judge(details):
+        (verdict,) = gate.judge_figures(case, metrics, details)
+        return verdict
+
+    assert judge({"fit": "0a1b"}).status is Status.REGRESSED
+    assert judge({}).status is Status.REGRESSED  # a hub's, or a run that did not say
+    anew = judge({"fit": "2c3d"})
+    assert (anew.metric, anew.status) == (metric, Status.NOT_COMPARABLE)
+    assert anew.reason == "weights were fitted anew: 0a1b -> 2c3d"
+
+
+def test_bytes_and_energy_outlast_weights_that_were_fitted_anew(gate):
+    case = gate.baseline.records[0].case
+    figures = {"peak_allocated_bytes": 6_000_000, "energy_j_per_token": 2.5}
+    verdicts = gate.judge_figures(case, figures, {"fit": "2c3d"})
+    assert [verdict.status for verdict in verdicts] == [Status.REGRESSED] * 2
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ def runnable(variant):
 @pytest.fixture(scope="session")
 def built(runnable, device):
     """A variant of which nothing is built."""
-    weights = SimpleNamespace(kind="shipped", reason="scripted")
+    weights = SimpleNamespace(kind="shipped", reason="scripted", folder=None)
     return SimpleNamespace(
         variant=runnable, device=device, weights=weights, settings=lambda: SCRIPT["settings"]
     )
