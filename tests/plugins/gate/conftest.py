@@ -25,6 +25,7 @@ _SCRIPT: dict[str, Any] = {
     "yardstick": 0.001,
     "waited": 0.0,
     "gpu_work": None,
+    "kind": "cpu",
     "device": "Example CPU",
     "flags": ["fpu", "avx2"],
     "settings": {"dtype": "float32"},

@@ -6,7 +6,7 @@ start and the end, and ``suspect_canary`` for what was found slower;
 ``gpu``, whether there seems to be one; ``beside``, whether a case has its partner beside it, and
 ``yardstick``, the seconds of the reference's, none for 0; ``waited``, the share of the time for
 which a thread had no core; ``gpu_work``, seconds of each pass of a GPU's own, none for null;
-``flags`` of the CPU.
+``kind`` of the device, and ``flags`` of a CPU.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from fixtures.plugins import (
     covering,
     gpu_work,
     judging,
+    losing,
     options,
     pairing,
     recording,
@@ -102,10 +103,15 @@ class Yardstick:
 
 
 variants.build_matrix = covering.build_matrix = build_matrix
-variants.detect = lambda tier: Device(
-    "cpu", SCRIPT["device"], 2**34, threads=2, flags=frozenset(SCRIPT["flags"])
+_IS_GPU = SCRIPT["kind"] == "cuda"
+variants.detect = lambda tier: (
+    Device("cuda", SCRIPT["device"], 2**37, index=0, uuid="GPU-1")
+    if _IS_GPU
+    else Device("cpu", SCRIPT["device"], 2**34, threads=2, flags=frozenset(SCRIPT["flags"]))
 )
 rounds.choose_clock = lambda device: CLOCK
+rounds.synchronise = lambda device: None
+losing.find_loss = lambda device: None
 judging.read_conditions = settling.read_conditions = read_conditions
 gpu_work.read_conditions = read_conditions
 settling._PAUSES_S = (0.0, 0.0)

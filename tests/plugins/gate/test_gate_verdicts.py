@@ -66,6 +66,22 @@ def test_slow_host_of_a_gpu_excuses_what_waits_for_it_alone(new_stage):
     assert line.endswith("beside a GPU that had work for 10% of the time")
 
 
+def test_what_may_be_a_gpus_host_is_left_open_and_its_bytes_are_not(new_stage):
+    stage, gpu = new_stage(), {"kind": "cuda", "device": "Example GPU"}
+    stage.accept(**gpu)
+    slow = gpu | {"seconds": {"default": 0.002, "tiny-gpt2-nf4 tpot_s": 0.003}}
+    eager = stage.run("-k", "decode", **slow)
+    assert eager.status == 0
+    (line,) = eager.said(f"undecided: {NF4}: slower by more than the margin")
+    assert line.endswith("; for an unknown share of it the GPU may wait for its host")
+    strict = stage.run("-k", "decode", "--strict-baseline", **slow)
+    assert strict.status == 1, strict.text
+    # Of 3 ms it works for 99 %.
+    assert stage.run("-k", "decode", **slow, gpu_work=0.00297).status == 1
+    heavier = {"default": 5_000_000, "peak_allocated_bytes": 5_100_000}
+    assert stage.run("-k", "memory", **gpu, bytes=heavier).status == 1
+
+
 def test_slower_kernels_fail_where_the_host_hides_them(new_stage):
     stage = new_stage()
     loads = {"copy_s": 0.02, "dispatch_s": 0.006}
