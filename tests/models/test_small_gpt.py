@@ -118,7 +118,8 @@ def test_later_tokens_do_not_change_earlier_logits(model):
 def test_logits_to_keep_are_the_last_ones(model):
     ids = draw_ids(2, 7)
     full = model(ids).logits
-    assert torch.equal(model(ids, logits_to_keep=1).logits, full[:, -1:])
+    # Fewer rows may be another kernel's, whose sums are in another order.
+    torch.testing.assert_close(model(ids, logits_to_keep=1).logits, full[:, -1:])
     assert model(ids, logits_to_keep=0).logits.shape == (2, 7, VOCABULARY)
 
 
