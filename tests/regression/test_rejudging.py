@@ -23,7 +23,8 @@ def statuses(run):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "status"), [(1.0, "unchanged"), (1.2, "regressed"), (0.8, "improved")]
+    ("seconds", "status"),
+    [(1.0, "unchanged"), (1.2, "undecided"), (1.6, "regressed"), (0.6, "improved")],
 )
 def test_saved_rounds_are_judged_as_measured_ones(build_run, gate, seconds, status):
     saved = build_run(seconds, verdict="no-baseline")
@@ -41,7 +42,7 @@ def test_what_was_seen_while_measuring_stays(build_run, gate, witnessed):
 def test_what_a_gpu_may_have_waited_for_is_left_open_afterwards_too(
     build_run, gate, gpu_busy, status
 ):
-    saved = build_run(1.2, verdict="no-baseline", gpu_busy=gpu_busy)
+    saved = build_run(1.6, verdict="no-baseline", gpu_busy=gpu_busy)
     saved.document["machine_info"]["device"]["kind"] = "cuda"
     assert statuses(judge_again(saved, gate)) == {"tpot_s": status}
 
@@ -62,9 +63,9 @@ def test_run_without_a_baseline_loses_its_old_verdict(build_run):
 
 
 def test_saved_document_holds_the_new_verdicts_and_the_run_itself_is_unchanged(build_run, gate):
-    saved = build_run(1.2, verdict="no-baseline")
+    saved = build_run(1.6, verdict="no-baseline")
     rejudged = judge_again(saved, gate)
     (verdict,) = rejudged.document["benchmarks"][0]["extra_info"]["verdicts"]
     assert verdict["verdict"] == "regressed"
-    assert verdict["ratio"] == pytest.approx(1.2)
+    assert verdict["ratio"] == pytest.approx(1.6)
     assert statuses(saved) == {"tpot_s": "no-baseline"}

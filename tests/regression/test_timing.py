@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fixtures.regression.margin import Margin, floor_margin, learn_margin
-from fixtures.regression.timing import confirm, judge_time, slower_p_value
+from fixtures.regression.timing import confirm, doubt_unlearnt, judge_time, slower_p_value
 from fixtures.regression.verdict import Status
 
 FLOOR = floor_margin()
@@ -191,3 +191,25 @@ def test_unchanged_quiet_code_never_alarms_and_five_per_cent_always_does():
     old, new = np.exp(random.normal(0, 0.005, (2, 20_000, 20)))
     assert (slower_p_value(old, new, 0.03) < 0.01).mean() <= 0.001
     assert (slower_p_value(old, new * 1.05, 0.03) < 0.01).mean() >= 0.95
+
+
+@pytest.mark.parametrize(
+    ("factor", "reach", "status"),
+    [
+        (1.4, 0.5, Status.UNDECIDED),
+        (1.6, 0.5, Status.REGRESSED),
+        (0.7, 0.5, Status.UNDECIDED),  # 1 / 1.43
+        (0.6, 0.5, Status.IMPROVED),
+        (1.08, 0.1, Status.UNDECIDED),
+        (1.15, 0.1, Status.REGRESSED),
+        (1.0, 0.5, Status.UNCHANGED),
+    ],
+)
+def test_move_within_reach_of_sessions_is_left_open_while_no_margin_is_learnt(
+    factor, reach, status
+):
+    verdict = judge_time("tpot_s", ROUNDS, scale(ROUNDS, factor), FLOOR)
+    assert doubt_unlearnt(verdict, FLOOR, reach).status is status
+    learnt = learn_margin([1.0] * 5)
+    judged = judge_time("tpot_s", ROUNDS, scale(ROUNDS, factor), learnt)
+    assert doubt_unlearnt(judged, learnt, reach) is judged

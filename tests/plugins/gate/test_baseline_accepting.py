@@ -34,7 +34,7 @@ def test_run_is_accepted_with_its_reason_and_what_changes(judged_stage):
 def test_margins_that_too_few_runs_stand_behind_are_named(stage):
     run = stage.run("--accept-baseline", REASON)
     assert run.status == 0, run.text
-    (line,) = run.said("0 of 6 timed cases have 5 saved runs behind their margin; the others are")
+    (line,) = run.said("0 of 6 timed cases have 5 saved runs behind their margin; of the others")
     assert line.endswith("save unchanged runs with --benchmark-autosave, then accept the last")
 
 

@@ -54,7 +54,8 @@ def test_compare_takes_a_number_and_judges_by_that_run(saved_stage):
     assert run.said("judged against: 0002_made.json")
     # Both the table's rows of upstream's own comparison and our verdicts.
     assert "test_decode_holds_tpot[tiny-gpt2-fp32-b1-p64-n16] (0002_mad" in run.text
-    assert run.said("improved: tiny gpt2-nf4-b1-p64-n16 tpot_s -9.1 %")
+    assert run.said("undecided: tiny gpt2-nf4-b1-p64-n16 tpot_s: faster by more than the margin")
+    assert "; until it is, sessions may differ by +50.0 %" in run.text
     assert run.status == 0
 
 

@@ -9,7 +9,8 @@ import json
 
 import pytest
 
-SLOW = {"default": 0.002, "tiny-gpt2-nf4 tpot_s": 0.0024}
+# Beyond what sessions may differ by where no margin is learnt.
+SLOW = {"default": 0.002, "tiny-gpt2-nf4 tpot_s": 0.0032}
 REGRESSED = "regressed: tiny gpt2-nf4-b1-p64-n16 tpot_s +"
 
 
