@@ -88,14 +88,14 @@ def test_move_that_sessions_may_differ_by_is_left_open_until_a_margin_is_learnt(
     bare, learnt = new_stage(), new_stage()
     bare.accept(beside=True)
     learnt.accept(*LEARNT, beside=True)
-    slow = {"seconds": {"default": 0.002, "tiny-gpt2-nf4 tpot_s": 0.0024}, "beside": True}
+    slow = {"seconds": {"default": 0.002, "tiny-gpt2-nf4 tpot_s": 0.0026}, "beside": True}
     assert learnt.run("-k", "decode", **slow).status == 1
-    # +20 % of a time may be the machine's; of its ratio to a partner it is not.
+    # +30 % of a time may be the machine's; of its ratio to a partner it is not.
     run = bare.run("-k", "decode", **slow)
     assert run.status == 1
     (line,) = run.said(f"undecided: {NF4}: slower by more than the margin")
     assert line.endswith("; until it is, sessions may differ by +50.0 %")
-    assert run.said("regressed: tiny gpt2-nf4-b1-p64-n16 paired:tpot_s +20.0 %")
+    assert run.said("regressed: tiny gpt2-nf4-b1-p64-n16 paired:tpot_s +30.0 %")
 
 
 def test_slower_kernels_fail_where_the_host_hides_them(new_stage):
