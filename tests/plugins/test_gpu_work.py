@@ -30,13 +30,13 @@ def judge_passes(monkeypatch):
             samples=[0.002] * 10,
             take_gpu_work=lambda count: list(passes[:count]),
         )
-        return judge_gpu_work(Gate("a-gpu"), None, rounds)
+        return judge_gpu_work(Gate("a-gpu"), None, rounds, {"after": {}})
 
     return judge
 
 
 def test_nothing_is_known_without_rounds_or_passes(judge_passes):
-    assert judge_gpu_work(Gate("a-gpu"), None, None) == GpuWork()
+    assert judge_gpu_work(Gate("a-gpu"), None, None, {}) == GpuWork()
     assert judge_passes([]) == GpuWork()
 
 
