@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +18,12 @@ from fixtures.techniques.registry import IncompatibleTechniques, find_technique
 
 @pytest.fixture
 def triton(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let triton be found, as where a GPU is."""
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    """Let triton be found, as where a GPU is, and nothing else that is not there."""
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec",
+        lambda name, *package: object() if name == "triton" else find(name, *package),
+    )
 
 
 def test_every_causal_model_can_be_compiled_on_a_gpu(triton: None, h100: Device) -> None:
@@ -105,6 +111,28 @@ def test_a_step_at_the_wrong_place_is_a_problem(
     )
     problems = technique.evidence(model, run_of(model)).problems
     assert any("logits are off by" in problem for problem in problems)
+
+
+def test_weights_by_output_keep_their_shape_and_are_saved_as_they_were(
+    build: Callable[..., Any], tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file
+    from transformers.pytorch_utils import Conv1D
+
+    states = []
+    for name in ("fp32", "compiled"):
+        technique = find_technique(name)
+        model = build(technique)
+        technique.save(model, tmp_path / name)
+        states.append(load_file(tmp_path / name / "model.safetensors"))
+    layers = [layer for layer in model.modules() if isinstance(layer, Conv1D)]
+    assert layers
+    for layer in layers:
+        assert layer.weight.shape == (layer.nx, layer.nf)
+        assert layer.weight.stride() == (1, layer.nx)
+    own, turned = states
+    assert own.keys() == turned.keys()
+    assert all(turned[name].equal(tensor) for name, tensor in own.items())
 
 
 def test_a_model_left_as_it_was_is_a_problem(
