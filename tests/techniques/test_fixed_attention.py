@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fixtures.techniques.fixed_attention import Span, attend_prompt, attend_step
+from fixtures.techniques.fixed_attention import Span, attend_prompt, attend_step, join_shares
 
 
 def sdpa(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor, scale):
@@ -44,3 +44,24 @@ def test_prompt_is_causal_and_keeps_to_its_window(window: int | None) -> None:
         torch.nn.Module(), query, key, value, None, scaling=0.3, sliding_window=window
     )
     torch.testing.assert_close(found, sdpa(query, key, value, mask, 0.3).transpose(1, 2))
+
+
+def test_shares_are_joined_to_attention_over_all_slots() -> None:
+    torch.manual_seed(0)
+    scores, values = 9 * torch.randn(2, 3, 12), torch.randn(2, 3, 12, 8)
+    wanted = torch.einsum("bhs,bhsd->bhd", scores.softmax(-1), values)
+    # Three shares of four slots, and one that no slot is left for.
+    parts = [
+        (part.amax(-1), part, held)
+        for part, held in zip(scores.split(4, -1), values.split(4, -2), strict=True)
+    ]
+    empty = torch.full((2, 3), float("-inf")), torch.zeros(2, 3), torch.zeros(2, 3, 8)
+    peaks = torch.stack([*(peak for peak, _, _ in parts), empty[0]], -1)
+    weights = [(part - peak[..., None]).exp() for peak, part, _ in parts]
+    sums = torch.stack([*(weight.sum(-1) for weight in weights), empty[1]], -1)
+    mixed = [
+        torch.einsum("bhs,bhsd->bhd", weight, held)
+        for weight, (_, _, held) in zip(weights, parts, strict=True)
+    ]
+    found = join_shares(torch.stack([*mixed, empty[2]], 2), peaks, sums)
+    torch.testing.assert_close(found, wanted)

@@ -11,7 +11,7 @@ from fixtures.device import detect_gpu
 from fixtures.measurement import phases
 from fixtures.models.registry import MODELS
 from fixtures.models.weights import Weights, load_model
-from fixtures.techniques.fixed_attention import Span, write_out
+from fixtures.techniques.fixed_attention import Span, join_shares, write_out
 from fixtures.techniques.registry import find_technique
 
 DEVICE = detect_gpu()
@@ -118,14 +118,15 @@ def test_the_packed_weights_are_saved_dense(tmp_path: Path) -> None:
 def test_attend_kernel_is_the_formula(
     heads: int, kv_heads: int, width: int, window: int, dtype: torch.dtype
 ) -> None:
-    from fixtures.techniques.attend_kernel import attend_filled
+    from fixtures.techniques.attend_kernel import attend_shares
 
     torch.manual_seed(0)
     query = torch.randn(2, heads, width, device="cuda", dtype=dtype)
     keys, values = torch.randn(2, 2, kv_heads, 1024, width, device="cuda", dtype=dtype).unbind()
     span = Span(torch.tensor([543], device="cuda"), torch.tensor([0, 7], device="cuda"))
     scale = width**-0.5
-    found = attend_filled(query, keys, values, span.position, span.starts, scale, window)
+    places = span.position, span.starts
+    found = join_shares(*attend_shares(query, keys, values, *places, scale, window))
     wanted = write_out(span, query.double(), keys.double(), values.double(), scale, window)
     torch.testing.assert_close(
         found.double(), wanted, atol=1e-5 if dtype.itemsize == 4 else 5e-3, rtol=0
