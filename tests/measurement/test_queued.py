@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 
 import pytest
@@ -19,14 +20,21 @@ REPLAYED = [(10e-6, 800e-6)]
 
 @dataclass
 class Gpu:
-    """One stream and its host, in seconds of their own; a kernel starts when both are ready."""
+    """One stream and its host, in seconds of their own; a kernel starts when both are ready.
+
+    Says that it is waited for where it is told to, as PyTorch does, unless that is by a library.
+    """
 
     clock_hz: float = 1.98e9
     room: int = 1000
+    tells: bool = True
+    mode: int | str = 0
+    kernels: int = 0
     host_s: float = 0.0
     ends_s: list[float] = field(default_factory=lambda: [0.0])
 
     def launch(self, host_s, gpu_s):
+        self.kernels += 1
         self.host_s += host_s
         if len(self.ends_s) > self.room:  # the oldest in the queue must begin first
             self.host_s = max(self.host_s, self.ends_s[-self.room - 1])
@@ -34,6 +42,14 @@ class Gpu:
 
     def synchronize(self):
         self.host_s = max(self.host_s, self.ends_s[-1])
+
+    def wait(self):
+        self.synchronize()
+        if self.tells and self.mode == "warn":
+            warnings.warn("called a synchronizing CUDA operation", UserWarning, stacklevel=1)
+
+    def set_mode(self, mode):
+        self.mode = mode
 
     def sleep(self, cycles):
         self.launch(0, cycles / self.clock_hz)
@@ -68,12 +84,14 @@ def run_on(gpu, kernels, waits_behind=None, count=5):
         for number, (host_s, gpu_s) in enumerate(kernels):
             gpu.launch(host_s, gpu_s)
             if number == waits_behind:
-                gpu.synchronize()
+                gpu.wait()
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.cuda, "Event", gpu.make_event)
         patch.setattr(torch.cuda, "synchronize", gpu.synchronize)
         patch.setattr(torch.cuda, "_sleep", gpu.sleep)
+        patch.setattr(torch.cuda, "get_sync_debug_mode", lambda: gpu.mode)
+        patch.setattr(torch.cuda, "set_sync_debug_mode", gpu.set_mode)
         patch.setattr(queued.time, "perf_counter", lambda: gpu.host_s)
         return time_queued(lambda: launch, count)
 
@@ -99,7 +117,17 @@ def test_the_clock_makes_no_difference(clock_hz):
 
 
 def test_launches_that_wait_for_the_device_cannot_be_told():
-    assert run_on(Gpu(), EAGER, waits_behind=10) == []
+    library = Gpu(tells=False)
+    assert run_on(library, EAGER, waits_behind=10) == []
+    # Without a word of it: the first, and two behind spins.
+    assert library.kernels == 3 * len(EAGER) + 2
+
+
+def test_what_pytorch_says_of_a_wait_saves_the_passes_behind_a_spin():
+    gpu = Gpu()
+    assert run_on(gpu, EAGER, waits_behind=10) == []
+    assert gpu.kernels == len(EAGER)
+    assert gpu.mode == 0
 
 
 def test_more_launches_than_the_queue_takes_cannot_be_told():
