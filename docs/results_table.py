@@ -9,6 +9,7 @@ ran out of memory. Where training was measured, a second table of the model show
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
@@ -112,6 +113,7 @@ def describe_conditions(run: SavedRun) -> str:
         *_describe_clocks(run.records),
         *_describe_rounds(run.records),
         f"recorded {format_when(run.when)} at commit {describe_commit(run)}",
+        *_describe_origins(run.records),
     ]
     return escape_text("; ".join(clauses)) + "."
 
@@ -134,6 +136,15 @@ def _describe_rounds(records: Iterable[Record]) -> Iterator[str]:
     if rounds:
         low, high = rounds[0], rounds[-1]
         yield f"times are medians of {low if low == high else f'{low} to {high}'} rounds"
+
+
+def _describe_origins(records: Sequence[Record]) -> Iterator[str]:
+    origins = Counter((each.origin.when, each.origin.commit) for each in records if each.origin)
+    for (when, commit), count in origins.items():
+        yield (
+            f"{count} of {len(records)} measurements, which its machine was not steady enough for,"
+            f" are of {format_when(when)} at commit {commit[:7]}"
+        )
 
 
 def _name_weights(run: SavedRun, group: tuple[str, str]) -> tuple[str, ...]:

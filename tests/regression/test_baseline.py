@@ -158,6 +158,19 @@ def test_a_replayed_graph_does_not_show_that_its_host_changed(store, build_run):
     assert store.find_accepted(KEY).run.records == run.records
 
 
+def test_loads_that_would_not_refuse_a_run_are_no_part_of_what_another_does(store, build_run):
+    # Of an H200 in a minute of compiled decode: the host 41 % slower, and a copy that flickers.
+    canaries = {
+        "start": {"copy_s": 0.517, "dispatch_s": 6.84},
+        "end": {"copy_s": 0.544, "dispatch_s": 9.63},
+    }
+    run = build_run(canaries=canaries, gpu_busy=0.997)
+    store.accept(run, "the GPU bounds it")
+    assert store.find_accepted(KEY).run.records == run.records
+    with pytest.raises(BaselineRefused, match=r"dispatch_s \+40.8 %"):
+        store.accept(build_run(canaries=canaries, gpu_busy=0.8), "please")
+
+
 def test_what_the_host_bounds_is_left_out_of_such_a_run(store, document):
     document["suite"] |= {"canaries": SLOW_HOST, "partial": False}
     document["commit_info"]["dirty"] = False

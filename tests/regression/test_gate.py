@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fixtures.regression.accepted import Accepted
 from fixtures.regression.gate import Gate
+from fixtures.regression.record import Origin
 from fixtures.regression.run import parse_run
 from fixtures.regression.verdict import Status
 
@@ -66,7 +68,23 @@ def test_rounds_of_another_length_are_another_time(gate):
 def test_taint_needs_the_canary_of_a_baseline(gate):
     slower = judge_slower(gate, gate.baseline.records[0].steps)
     assert slower.status is Status.REGRESSED
-    assert Gate(gate.device_key).taint_by_machine(slower, {"copy_s": 9.0}) is slower
+    case = gate.baseline.records[0].case
+    assert Gate(gate.device_key).taint_by_machine(case, slower, {"copy_s": 9.0}) is slower
+
+
+def test_taint_is_by_the_canary_of_the_run_that_measured_a_record(gate):
+    slower = judge_slower(gate, gate.baseline.records[0].steps)
+    (record, *_), baseline = gate.baseline.records, copy.deepcopy(gate.baseline.document)
+    baseline["suite"]["canaries"] = {"start": {"copy_s": 1.0}}
+    origin = Origin("2026-01-01T00:00:00+00:00", "abc", {"copy_s": 2.0})
+    found = []
+    for extra in ({}, {"origin": origin.to_json()}):
+        baseline["benchmarks"][0]["extra_info"] |= extra
+        held = replace(gate, baseline=parse_run(copy.deepcopy(baseline), Path("run.json")))
+        verdict = held.taint_by_machine(record.case, slower, {"copy_s": 2.0})
+        found.append(verdict.status)
+    # Twice as long as this run's own copy took, and just as long as in the run it is of.
+    assert found == [Status.TAINTED, Status.REGRESSED]
 
 
 def test_energy_is_judged_beside_the_time_of_its_window(gate):

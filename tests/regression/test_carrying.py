@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+
+from fixtures.regression.accepted import gather_sessions
+from fixtures.regression.baseline import BaselineStore
+from fixtures.regression.record import RecordError, read_record
+from fixtures.regression.run import SavedRun, parse_run
+
+FIRST, SECOND, THIRD = (f"2026-0{month}-01T00:00:00+00:00" for month in (1, 2, 3))
+STEADY = {"start": {"dispatch_s": 0.006}, "end": {"dispatch_s": 0.006}}
+SLOW_HOST = {"start": {"dispatch_s": 0.007}, "end": {"dispatch_s": 0.011}}
+
+
+@pytest.fixture
+def build(document):
+    """A run of two cases: seconds of what a GPU bounds, and of what its host does."""
+
+    def build(gpu_s: float, host_s: float, when: str, commit: str, canaries=STEADY) -> SavedRun:
+        whole = copy.deepcopy(document)
+        whole["benchmarks"] = whole["benchmarks"][:2]
+        for bench, seconds, busy in zip(
+            whole["benchmarks"], (gpu_s, host_s), (0.99, 0.1), strict=True
+        ):
+            bench["stats"]["data"] = [seconds] * 12
+            bench["extra_info"] |= {
+                "timed": {"metric": "tpot_s"},
+                "metrics": {"tpot_s": seconds, "gpu_busy:tpot_s": busy},
+                "verdicts": [],
+            }
+        whole["datetime"] = when
+        whole["commit_info"] |= {"id": commit, "dirty": False}
+        whole["suite"] |= {"canaries": canaries, "partial": False}
+        return parse_run(whole, Path("run.json"))
+
+    return build
+
+
+@pytest.fixture
+def store(tmp_path):
+    return BaselineStore(tmp_path / "baselines")
+
+
+def accept(store: BaselineStore, run: SavedRun) -> SavedRun:
+    store.accept(run, "a night", tainted=False)
+    accepted = store.find_accepted(run.device_key)
+    assert accepted is not None
+    return accepted.run
+
+
+def test_what_is_left_out_stays_as_it_was_accepted_before(store, build):
+    accept(store, build(1.0, 2.0, FIRST, "aaa"))
+    kept = accept(store, build(0.9, 3.0, SECOND, "bbb", SLOW_HOST))
+    own, carried = kept.records
+    assert (own.samples[0], own.origin) == (0.9, None)
+    assert carried.samples == (2.0,) * 12
+    assert (carried.origin.when, carried.origin.commit) == (FIRST, "aaa")
+    assert carried.origin.canary == {"dispatch_s": 0.006}
+
+
+def test_margins_of_what_is_carried_over_count_no_run_twice(store, build):
+    accept(store, build(1.0, 2.0, FIRST, "aaa"))
+    run = build(0.9, 3.0, SECOND, "bbb", SLOW_HOST)
+    accept(store, run)
+    found = store.find_accepted(run.device_key)
+    own, carried = (found.sessions[record.case.key]["tpot_s"] for record in found.run.records)
+    # The older median of what became a tenth faster is scaled to where it is now.
+    assert own == pytest.approx([0.9, 0.9])
+    assert carried == [2.0]
+
+
+def test_the_oldest_origin_is_kept_until_the_case_is_measured_again(store, build):
+    accept(store, build(1.0, 2.0, FIRST, "aaa"))
+    accept(store, build(1.0, 3.0, SECOND, "bbb", SLOW_HOST))
+    again = accept(store, build(1.0, 3.0, THIRD, "ccc", SLOW_HOST))
+    assert again.records[1].origin.commit == "aaa"
+    measured = accept(store, build(1.0, 2.1, THIRD, "ddd"))
+    assert [record.origin for record in measured.records] == [None, None]
+    assert measured.records[1].samples == (2.1,) * 12
+
+
+def test_times_of_other_packages_are_not_carried_over(store, build):
+    first = build(1.0, 2.0, FIRST, "aaa")
+    first.document["machine_info"]["packages"] = {"torch": "1.0"}
+    accept(store, parse_run(first.document, Path("run.json")))
+    kept = accept(store, build(1.0, 3.0, SECOND, "bbb", SLOW_HOST))
+    assert len(kept.records) == 1
+
+
+def test_a_case_that_is_measured_no_more_is_not_carried_over(store, build):
+    accept(store, build(1.0, 2.0, FIRST, "aaa"))
+    run = build(1.0, 3.0, SECOND, "bbb", SLOW_HOST)
+    run.document["benchmarks"][1]["extra_info"]["case"]["technique"] = "another"
+    kept = accept(store, parse_run(run.document, Path("run.json")))
+    assert len(kept.records) == 1
+
+
+def test_nothing_is_carried_over_where_nothing_is_left_out(store, build):
+    accept(store, build(1.0, 2.0, FIRST, "aaa"))
+    run = build(0.9, 3.0, SECOND, "bbb")
+    assert accept(store, run).records == run.records
+    assert gather_sessions(None, run, ())[run.records[1].case.key]["tpot_s"] == [3.0]
+
+
+@pytest.mark.parametrize("origin", ["x", {"canary": {"copy_s": "long"}}, {"canary": 3}])
+def test_a_damaged_origin_is_refused(document, origin):
+    bench = document["benchmarks"][0]
+    bench["extra_info"]["origin"] = origin
+    with pytest.raises(RecordError):
+        read_record(bench)
