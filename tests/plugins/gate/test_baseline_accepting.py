@@ -62,16 +62,28 @@ def test_intended_run_is_accepted_while_its_test_fails(judged_stage):
     assert run.said("accepted 0006_accepted.json as ")
 
 
-def test_run_accepted_without_its_times_judges_none(judged_stage):
-    run = judged_stage.run("--accept-baseline=0001", REASON, "--without-times")
+def test_first_run_accepted_without_its_times_judges_none(stage):
+    assert stage.run("--benchmark-autosave").status == 0
+    run = stage.run("--accept-baseline=0001", REASON, "--without-times")
     assert run.status == 0, run.text
     assert run.said("it holds no times: they stay new until a run is accepted with them")
-    slow = judged_stage.run(seconds=SLOW)
+    slow = stage.run(seconds=SLOW)
     assert slow.status == 0, slow.text
     assert slow.said(f"new: tiny {CASE} tpot_s: tpot_s of {CASE} is not in accepted-")
 
 
-def test_figure_of_a_device_held_back_is_named_and_left_out(judged_stage):
+def test_later_run_accepted_without_its_times_keeps_those_of_before(judged_stage):
+    assert judged_stage.run("--benchmark-autosave", seconds=SLOW).status == 1
+    run = judged_stage.run(
+        "--accept-baseline=0006", REASON, f"--intended={CASE}", "--without-times"
+    )
+    assert run.status == 0, run.text
+    assert run.said("of what is left out 6 stay as measured at ")
+    assert run.said("6 of 6 timed cases have 5 saved runs behind their margin")
+    assert judged_stage.run(seconds=SLOW).status == 1
+
+
+def test_figure_of_a_device_held_back_is_named_and_left_as_it_was(judged_stage):
     hot = {"throttled": [["thermal_s +0.25"]]}
     run = judged_stage.run("--accept-baseline", REASON, seconds=SLOW, **hot)
     assert "; run again, or accept the rest by --without-tainted" in refusal(run)
@@ -80,8 +92,8 @@ def test_figure_of_a_device_held_back_is_named_and_left_out(judged_stage):
     assert run.said(
         f"left out: {CASE} tpot_s: the device was held back in both of two measurements"
     )
-    again = judged_stage.run(seconds=SLOW)
-    assert again.said(f"new: tiny {CASE} tpot_s: tpot_s of {CASE} is not in accepted-")
+    assert f"{CASE} tpot_s: 2.000 ms -> 2.000 ms (+0.0 %)" in run.lines
+    assert judged_stage.run(seconds=SLOW).status == 1
 
 
 def test_intended_case_that_is_not_in_the_run_is_refused_with_the_nearest(judged_stage):
