@@ -118,16 +118,16 @@ def test_the_packed_weights_are_saved_dense(tmp_path: Path) -> None:
 def test_attend_kernel_is_the_formula(
     heads: int, kv_heads: int, width: int, window: int, dtype: torch.dtype
 ) -> None:
-    from fixtures.techniques.attend_kernel import attend_filled, attend_shares
+    from fixtures.techniques.attend_kernel import attend_shares, join_by_query
 
     torch.manual_seed(0)
     query = torch.randn(2, heads, width, device="cuda", dtype=dtype)
     keys, values = torch.randn(2, 2, kv_heads, 1024, width, device="cuda", dtype=dtype).unbind()
     span = Span(torch.tensor([543], device="cuda"), torch.tensor([0, 7], device="cuda"))
     scale = width**-0.5
-    given = query, keys, values, span.position, span.starts, scale, window
+    shares = attend_shares(query, keys, values, span.position, span.starts, scale, window)
     wanted = write_out(span, query.double(), keys.double(), values.double(), scale, window)
-    for found in (attend_filled(*given), join_shares(*attend_shares(*given))):
+    for found in (join_shares(*shares), join_by_query(query, *shares)):
         torch.testing.assert_close(
             found.double(), wanted, atol=1e-5 if dtype.itemsize == 4 else 5e-3, rtol=0
         )
