@@ -83,6 +83,9 @@ def test_taint_is_by_the_canary_of_the_run_that_measured_a_record(gate):
         held = replace(gate, baseline=parse_run(copy.deepcopy(baseline), Path("run.json")))
         verdict = held.taint_by_machine(record.case, slower, {"copy_s": 2.0})
         found.append(verdict.status)
+        assert f"recorded at {origin.commit if extra else held.baseline.commit[:7]}" in (
+            held.find_origin(record.case, "tpot_s")
+        )
     # Twice as long as this run's own copy took, and just as long as in the run it is of.
     assert found == [Status.TAINTED, Status.REGRESSED]
 
