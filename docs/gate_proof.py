@@ -81,10 +81,15 @@ class Tally:
 
 
 class Bench:
-    """A checkout under a temporary folder, with its own saved runs."""
+    """A checkout under a temporary folder, with its own saved runs.
 
-    def __init__(self, folder: Path) -> None:
-        self.root = folder
+    Args:
+        folder: an empty one.
+        kept: where every run is copied to as it ends, by number and name; None for nowhere.
+    """
+
+    def __init__(self, folder: Path, kept: Path | None = None) -> None:
+        self.root, self._kept = folder, kept
         for name in ("conftest.py", "pytest.ini"):
             shutil.copy(ROOT / name, folder)
         shutil.copytree(ROOT / "perf_tests", folder / "perf_tests")
@@ -110,6 +115,9 @@ class Bench:
         if done.returncode not in (0, 1) or not target.exists():
             raise RuntimeError(f"pytest {' '.join(arguments)} said:\n{done.stdout[-2000:]}")
         document: dict[str, Any] = json.loads(target.read_text(encoding="utf-8"))
+        if self._kept is not None:
+            number = sum(1 for _ in self._kept.glob("*.json")) + 1
+            shutil.copy(target, self._kept / f"{number:04}_{name}.json")
         return document
 
     def record_baseline(self, runs: int, *arguments: str) -> str:
@@ -213,7 +221,7 @@ def describe(counts: Counter[str]) -> str:
 
 def prove_times(folder: Path, asked: argparse.Namespace) -> None:
     """Unchanged repeats of the timed cases, then each slowdown."""
-    bench, start = Bench(folder), time.monotonic()
+    bench, start = Bench(folder, asked.keep), time.monotonic()
     scales, metrics, repeats = asked.scales.split(","), asked.metrics.split(","), asked.repeats
     chosen = (f"--models={asked.timed_models}", f"--techniques={asked.techniques}", *asked.pytest)
     timed = ("-m", "timing", "-k", _name_files((*_PAIRED, *metrics)))
@@ -271,7 +279,7 @@ def beside_bursts(count: int) -> Iterator[None]:
 
 def prove_exact(folder: Path, asked: argparse.Namespace) -> None:
     """Faults in memory, accuracy and the technique itself, in the tiny models."""
-    bench, tries, models = Bench(folder), asked.exact_tries, asked.models.split(",")
+    bench, tries, models = Bench(folder, asked.keep), asked.exact_tries, asked.models.split(",")
     arguments = (*_SCORED, f"--models={','.join(models)}", _FAULT_TECHNIQUES, "--scale=tiny")
     start = time.monotonic()
     bench.run("baseline", "--benchmark-save=plain", *arguments)
@@ -313,7 +321,10 @@ def main() -> None:
     parser.add_argument("--scales", default="tiny,published", help="of the timed cases")
     parser.add_argument("--models", default=",".join(_TINY_MODELS), help="for faults")
     parser.add_argument("--part", choices=("times", "exact", "all"), default="all")
+    parser.add_argument("--keep", type=Path, help="a folder for every run, as it ends")
     asked = parser.parse_args()
+    if asked.keep is not None:
+        asked.keep.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         for part, prove in (
             ("times", prove_times),
