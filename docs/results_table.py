@@ -9,7 +9,6 @@ ran out of memory. Where training was measured, a second table of the model show
 from __future__ import annotations
 
 import argparse
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
@@ -18,7 +17,7 @@ from fixtures.models.registry import MODELS
 from fixtures.regression.record import Record
 from fixtures.regression.run import RunFileError, SavedRun, read_run
 from fixtures.reporting.gaps import Gap, list_gaps
-from fixtures.reporting.headline import describe_commit, format_when
+from fixtures.reporting.headline import describe_commit, describe_origins, format_when
 from fixtures.reporting.markdown import escape_text
 from fixtures.reporting.rows import Row, collect_rows, collect_training_rows, is_training
 from fixtures.reporting.table import TRAINING_COLUMNS, Columns
@@ -113,7 +112,7 @@ def describe_conditions(run: SavedRun) -> str:
         *_describe_clocks(run.records),
         *_describe_rounds(run.records),
         f"recorded {format_when(run.when)} at commit {describe_commit(run)}",
-        *_describe_origins(run.records),
+        *describe_origins(run),
     ]
     return escape_text("; ".join(clauses)) + "."
 
@@ -136,15 +135,6 @@ def _describe_rounds(records: Iterable[Record]) -> Iterator[str]:
     if rounds:
         low, high = rounds[0], rounds[-1]
         yield f"times are medians of {low if low == high else f'{low} to {high}'} rounds"
-
-
-def _describe_origins(records: Sequence[Record]) -> Iterator[str]:
-    origins = Counter((each.origin.when, each.origin.commit) for each in records if each.origin)
-    for (when, commit), count in origins.items():
-        yield (
-            f"{count} of {len(records)} measurements, which its machine was not steady enough for,"
-            f" are of {format_when(when)} at commit {commit[:7]}"
-        )
 
 
 def _name_weights(run: SavedRun, group: tuple[str, str]) -> tuple[str, ...]:

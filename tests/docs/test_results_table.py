@@ -103,6 +103,17 @@ def test_conditions_are_one_sentence(document):
     )
 
 
+def test_figures_of_an_earlier_run_are_said_to_be_of_that(document):
+    origin = {"when": "2026-11-21T02:05:00+00:00", "commit": "0a1b2c3d4e", "canary": {}}
+    for bench in document["benchmarks"][:2]:
+        bench["extra_info"]["origin"] = origin
+    (sentence, *_) = format_document(document).split("\n")
+    assert sentence.endswith(
+        " at commit 4f2c9e1; 2 of 8 measurements, which its machine was not steady enough for, are"
+        " of 21 Nov 2026 02:05 UTC at commit 0a1b2c3."
+    )
+
+
 def test_every_cell_has_its_line_and_what_was_not_measured_its_reason(document):
     nothing = "n/a | n/a | n/a | n/a | n/a | n/a | n/a | n/a | n/a | n/a | n/a"
     lines = format_document(document).split("\n")

@@ -49,3 +49,14 @@ def test_sections_that_would_be_too_long_give_way_and_are_named(report, monkeypa
     assert len(text.encode()) < 4500
     assert text.startswith("# 1 figure regressed\n")
     assert "Too long to be shown here, and in report.html: " in text
+
+
+def test_figures_of_an_earlier_run_are_warned_of(world):
+    document = world.document()
+    origin = {"when": "2026-01-01T02:05:00+00:00", "commit": "0a1b2c3d4e", "canary": {}}
+    document["benchmarks"][0]["extra_info"]["origin"] = origin
+    run = world.parse(document)
+    assert (
+        f"1 of {len(run.records)} measurements, which its machine was not steady enough for, are of"
+        " 1 Jan 2026 02:05 UTC at commit 0a1b2c3."
+    ) in format_markdown(reopen(run))
