@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fixtures.techniques.fixed_attention import Span, attend_prompt, attend_step, join_shares
 
@@ -46,22 +48,25 @@ def test_prompt_is_causal_and_keeps_to_its_window(window: int | None) -> None:
     torch.testing.assert_close(found, sdpa(query, key, value, mask, 0.3).transpose(1, 2))
 
 
-def test_shares_are_joined_to_attention_over_all_slots() -> None:
-    torch.manual_seed(0)
-    scores, values = 9 * torch.randn(2, 3, 12), torch.randn(2, 3, 12, 8)
-    wanted = torch.einsum("bhs,bhsd->bhd", scores.softmax(-1), values)
-    # Three shares of four slots, and one that no slot is left for.
-    parts = [
-        (part.amax(-1), part, held)
-        for part, held in zip(scores.split(4, -1), values.split(4, -2), strict=True)
-    ]
-    empty = torch.full((2, 3), float("-inf")), torch.zeros(2, 3), torch.zeros(2, 3, 8)
-    peaks = torch.stack([*(peak for peak, _, _ in parts), empty[0]], -1)
-    weights = [(part - peak[..., None]).exp() for peak, part, _ in parts]
-    sums = torch.stack([*(weight.sum(-1) for weight in weights), empty[1]], -1)
-    mixed = [
-        torch.einsum("bhs,bhsd->bhd", weight, held)
-        for weight, (_, _, held) in zip(weights, parts, strict=True)
-    ]
-    found = join_shares(torch.stack([*mixed, empty[2]], 2), peaks, sums)
-    torch.testing.assert_close(found, wanted)
+@given(
+    st.lists(st.integers(0, 5), min_size=1, max_size=8).filter(any),
+    st.floats(0, 60),
+    st.integers(0, 2**32 - 1),
+)
+def test_shares_are_joined_to_attention_over_all_slots(
+    sizes: list[int], spread: float, seed: int
+) -> None:
+    """Shares of any sizes, none among them, of scores of any spread."""
+    random = torch.Generator().manual_seed(seed)
+    scores = spread * torch.randn(2, 3, sum(sizes), generator=random)
+    values = torch.randn(2, 3, sum(sizes), 8, generator=random)
+    mixed, peaks, sums = [], [], []
+    for part, held in zip(scores.split(sizes, -1), values.split(sizes, -2), strict=True):
+        empty = part.shape[-1] == 0
+        peak = torch.full((2, 3), float("-inf")) if empty else part.amax(-1)
+        weights = (part - peak[..., None]).exp()
+        mixed.append(torch.einsum("bhs,bhsd->bhd", weights, held))
+        peaks.append(peak)
+        sums.append(weights.sum(-1))
+    found = join_shares(torch.stack(mixed, 2), torch.stack(peaks, -1), torch.stack(sums, -1))
+    torch.testing.assert_close(found, torch.einsum("bhs,bhsd->bhd", scores.softmax(-1), values))
