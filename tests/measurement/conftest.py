@@ -34,6 +34,7 @@ def set_nvml(tmp_path, monkeypatch):
         "processes": {},
         "power_mw": 75_500,
         "temperature_c": 31,
+        "memory_temperature_c": 44,
         "clocks_mhz": {"1": 1980, "2": 3201},
         "reasons": 1,
         "lost_ns": {"0": 2_000_000_000, "1": 0, "3": 0, "5": 0},

@@ -13,6 +13,7 @@ HEALTHY = {
     "memory_clock_mhz": 3201,
     "power_w": 75.5,
     "temperature_c": 31,
+    "memory_temperature_c": 44,
     "clock_reasons": ["GpuIdle"],
     "throttle_reasons": [],
     "power_capped_s": 2.0,
@@ -52,12 +53,18 @@ def test_what_the_driver_does_not_give_is_none_and_throttles_nothing(set_nvml, g
     queries = [
         "nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons",
         "nvmlDeviceGetViolationStatus", "nvmlDeviceGetPowerUsage", "nvmlDeviceGetClockInfo",
-        "nvmlDeviceGetTemperature",
+        "nvmlDeviceGetTemperature", "nvmlDeviceGetFieldValues",
     ]  # fmt: skip
     set_nvml(refused=queries)
     state = read_conditions(gpu)
-    assert {state[name] for name in ("power_w", "sm_clock_mhz", "clock_reasons")} == {None}
+    names = ("power_w", "sm_clock_mhz", "clock_reasons", "temperature_c", "memory_temperature_c")
+    assert {state[name] for name in names} == {None}
     assert compare_conditions(state, state)["throttled"] is False
+
+
+def test_card_whose_memory_has_no_sensor_gives_none(set_nvml, gpu):
+    set_nvml(memory_temperature_c=None)
+    assert read_conditions(gpu)["memory_temperature_c"] is None
 
 
 def test_healthy_case_is_not_throttled_and_is_json():

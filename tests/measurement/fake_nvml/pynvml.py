@@ -9,6 +9,9 @@ import os
 import time
 from types import SimpleNamespace
 
+NVML_SUCCESS = 0
+NVML_ERROR_NOT_SUPPORTED = 3
+NVML_FI_DEV_MEMORY_TEMP = 82
 NVML_TEMPERATURE_GPU = 0
 NVML_CLOCK_SM = 1
 NVML_CLOCK_MEM = 2
@@ -79,6 +82,14 @@ def nvmlDeviceGetPowerUsage(handle):
 
 def nvmlDeviceGetTemperature(handle, sensor):
     return _answer("nvmlDeviceGetTemperature", "temperature_c")
+
+
+def nvmlDeviceGetFieldValues(handle, fields):
+    """A sensor that is not there is no error of the query, but of its field."""
+    degrees = _answer("nvmlDeviceGetFieldValues", "memory_temperature_c")
+    status = NVML_ERROR_NOT_SUPPORTED if degrees is None else NVML_SUCCESS
+    value = SimpleNamespace(uiVal=degrees or 0)
+    return [SimpleNamespace(fieldId=each, nvmlReturn=status, value=value) for each in fields]
 
 
 def nvmlDeviceGetClockInfo(handle, kind):
