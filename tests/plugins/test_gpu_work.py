@@ -25,6 +25,7 @@ def judge_passes(monkeypatch):
             gpu_work, "compare_conditions", lambda before, after: {"throttled": bool(reasons)}
         )
         rounds = SimpleNamespace(
+            pause=lambda seconds: pytest.fail("nothing was suspected"),
             device=GPU,
             metric="tpot_s",
             samples=[0.002] * 10,

@@ -128,3 +128,24 @@ def test_gpu_works_for_what_is_launched_and_for_the_plant(
     assert enqueued == pytest.approx(kernels_s)
     rounds.launch = None
     assert rounds.take_gpu_work(3) == []
+
+
+@pytest.mark.parametrize(
+    ("device", "in_process", "works"),
+    [
+        (CPU, True, False),
+        (GPU, True, True),
+        (GPU, False, False),  # the rounds are other processes', which are not there in between
+    ],
+)
+def test_a_gpu_works_while_others_rest(build_rounds, monkeypatch, device, in_process, works):
+    done = []
+    monkeypatch.setattr("fixtures.plugins.rounds.synchronise", lambda device: None)
+    monkeypatch.setattr(Rounds, "in_process", in_process)
+    rounds = build_rounds()
+    rounds.target, rounds.device = lambda seconds: done.append(time.sleep(seconds)), device
+    start = time.monotonic()
+    rounds.pause(0.05)
+    assert 0.05 <= time.monotonic() - start < 0.5
+    assert (len(done) > 1) is works
+    assert rounds.samples == [] and rounds.benchmark.stats.stats.data == []
