@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import copy
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +8,6 @@ import pytest
 from docs.session_power import format_power, hold_to_others
 from fixtures.regression.run import parse_run
 
-ROOT = Path(__file__).parents[2]
 CASE = {
     "model": "gpt2",
     "technique": "compiled+bf16",
@@ -104,17 +101,3 @@ def test_table_has_a_line_for_each_case_and_one_for_all():
 def test_what_says_nothing_is_refused(runs, sentence):
     with pytest.raises(ValueError, match=sentence):
         list(hold_to_others(runs))
-
-
-def test_file_that_is_no_run_is_refused_in_one_sentence(tmp_path):
-    file = tmp_path / "cut.json"
-    file.write_text("{")
-    done = subprocess.run(
-        [sys.executable, "-m", "docs.session_power", file],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert "cut.json: truncated or damaged at line 1" in done.stderr
