@@ -30,7 +30,7 @@ FLOORS = {
     "decode_rounds": GROUND | {"techniques", "variants"},
     "footprint": GROUND | {"measurement", "variants"},
     "utilisation": GROUND | {"measurement", "variants"},
-    "plants": GROUND | {"models.spec", "techniques", "variants", "footprint"},
+    "plants": GROUND | {"models.spec", "techniques", "variants", "footprint", "measurement.clock"},
     "upgrading": GROUND
     | {"corpus", "techniques", "variants", "matrix", "footprint", "plants"}
     | {"measurement", "accuracy", "regression", "reporting"},

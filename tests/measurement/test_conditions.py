@@ -6,7 +6,11 @@ import json
 
 import pytest
 
-from fixtures.measurement.conditions import compare_conditions, read_conditions
+from fixtures.measurement.conditions import (
+    compare_conditions,
+    read_conditions,
+    read_power_capped,
+)
 
 HEALTHY = {
     "sm_clock_mhz": 1980,
@@ -65,6 +69,12 @@ def test_what_the_driver_does_not_give_is_none_and_throttles_nothing(set_nvml, g
 def test_card_whose_memory_has_no_sensor_gives_none(set_nvml, gpu):
     set_nvml(memory_temperature_c=None)
     assert read_conditions(gpu)["memory_temperature_c"] is None
+
+
+def test_seconds_at_the_power_limit_are_read_alone(set_nvml, gpu, cpu):
+    assert read_power_capped(gpu) == 2.0
+    set_nvml(refused=["nvmlDeviceGetViolationStatus"])
+    assert read_power_capped(gpu) == read_power_capped(cpu) == 0.0
 
 
 def test_healthy_case_is_not_throttled_and_is_json():

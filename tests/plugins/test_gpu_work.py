@@ -19,7 +19,7 @@ GPU = Device("cuda", "Example GPU", 2**37, index=0, uuid="GPU-1")
 def judge_passes(monkeypatch):
     """Judge passes of so many seconds each, of a case that takes 2 ms; the device may be held."""
 
-    def judge(passes, reasons=()):
+    def judge(passes, reasons=(), at_power_limit=False):
         monkeypatch.setattr(gpu_work, "read_conditions", lambda device: {})
         monkeypatch.setattr(
             gpu_work, "compare_conditions", lambda before, after: {"throttled": bool(reasons)}
@@ -29,6 +29,7 @@ def judge_passes(monkeypatch):
             device=GPU,
             metric="tpot_s",
             samples=[0.002] * 10,
+            at_power_limit=at_power_limit,
             take_gpu_work=lambda count: list(passes[:count]),
         )
         return judge_gpu_work(Gate("a-gpu"), None, rounds, {"after": {}})
@@ -61,3 +62,8 @@ def test_no_share_is_above_the_whole(judge_passes):
 def test_work_of_a_device_that_was_held_back_is_tainted(judge_passes):
     (verdict,) = judge_passes([0.0005] * 10, reasons=["thermal"]).verdicts
     assert verdict.status is Status.TAINTED
+
+
+def test_passes_of_a_gpu_at_its_power_limit_are_not_judged(judge_passes):
+    found = judge_passes([0.0005, 0.0004, *[0.0005] * 8], at_power_limit=True)
+    assert found == GpuWork(busy=0.25, metrics={"gpu_busy:tpot_s": 0.25})

@@ -6,9 +6,7 @@ import gc
 
 import pytest
 
-from fixtures.device import detect
-from fixtures.upgrading import rounds
-from fixtures.upgrading.rounds import _run_slowed, time_round
+from fixtures.upgrading.rounds import time_round
 
 
 def test_first_repeat_of_a_round_is_not_counted():
@@ -35,19 +33,3 @@ def test_collector_is_on_again_behind_a_round_that_breaks():
     with pytest.raises(RuntimeError, match="broken"):
         time_round(repeat, 2)
     assert gc.isenabled()
-
-
-@pytest.mark.parametrize("share", [0.0, 0.5, 2.0])
-def test_planted_slowdown_takes_a_share_of_the_time_itself(share, monkeypatch):
-    now = [0.0]
-
-    def tick():
-        now[0] += 0.001
-        return now[0]
-
-    def act():
-        now[0] += 1.0
-
-    monkeypatch.setattr(rounds.time, "perf_counter", tick)
-    _run_slowed(act, share, detect("cpu"))
-    assert now[0] == pytest.approx(1.0 + share, abs=0.01)
