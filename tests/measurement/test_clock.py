@@ -16,9 +16,13 @@ from fixtures.measurement.clock import CudaEventClock, choose_clock, host_clock,
 
 
 class ScriptedEvent:
-    """A CUDA event on a stream whose time the test advances, in milliseconds."""
+    """A CUDA event on a stream whose time the test advances, in milliseconds.
+
+    A mark takes a stream with it by ``mark_ms``.
+    """
 
     now_ms = 0.0
+    mark_ms = 0.0
     synchronised = 0
 
     def __init__(self, enable_timing: bool = False) -> None:
@@ -26,6 +30,7 @@ class ScriptedEvent:
 
     def record(self) -> None:
         self.at_ms = ScriptedEvent.now_ms
+        ScriptedEvent.now_ms += ScriptedEvent.mark_ms
 
     def synchronize(self) -> None:
         ScriptedEvent.synchronised += 1
@@ -40,6 +45,7 @@ def fake_torch(monkeypatch):
     cuda = SimpleNamespace(Event=ScriptedEvent, synchronize=waited.append)
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
     monkeypatch.setattr(ScriptedEvent, "now_ms", 0.0)
+    monkeypatch.setattr(ScriptedEvent, "mark_ms", 0.0)
     monkeypatch.setattr(ScriptedEvent, "synchronised", 0)
     return waited
 
@@ -75,7 +81,20 @@ def test_nothing_waits_for_the_gpu_inside_a_round(fake_torch):
     start, end = clock(), clock()
     assert ScriptedEvent.synchronised == 0
     _ = end - start
-    assert ScriptedEvent.synchronised == 1
+    assert ScriptedEvent.synchronised > 0
+
+
+def test_what_marks_take_themselves_is_no_part_of_a_round(fake_torch):
+    ScriptedEvent.mark_ms = 0.01
+    clock = CudaEventClock()
+    for _ in range(2):
+        start = clock()
+        ScriptedEvent.now_ms += 0.8
+        assert clock() - start == pytest.approx(0.0008, rel=1e-9)
+        assert len(clock.take_wall_times()) == 1  # of the round, and of no empty one
+    taken = ScriptedEvent.synchronised
+    _ = clock() - clock()
+    assert ScriptedEvent.synchronised == taken + 1  # empty ones are taken once
 
 
 def test_wall_time_is_kept_beside_stream_time_and_taken_once(fake_torch):
