@@ -151,35 +151,50 @@ def test_a_gpu_works_while_others_rest(build_rounds, monkeypatch, device, in_pro
     assert rounds.samples == [] and rounds.benchmark.stats.stats.data == []
 
 
-# Rounds of 4 ms fill 0.18 s, of which a GPU must have been held at its limit for a tenth.
+@pytest.fixture
+def build_gpu_rounds(build_rounds, monkeypatch):
+    """Rounds of a GPU that says, each time it is asked, how long it has been held at its limit."""
+
+    def build(*held_s):
+        for name in ("fixtures.plugins.rounds", "fixtures.plants.slowdown"):
+            monkeypatch.setattr(f"{name}.synchronise", lambda device: None)
+        monkeypatch.setattr("fixtures.plugins.rounds.choose_clock", lambda _: time.perf_counter)
+        readings = iter(held_s)
+        monkeypatch.setattr("fixtures.plugins.rounds.read_power_capped", lambda _: next(readings))
+        rounds = build_rounds(warm_up=0)
+        rounds.device = GPU
+        rounds.paused = []
+        rounds.pause = lambda seconds: rounds.paused.append(seconds) or time.sleep(0.01)
+        return rounds
+
+    return build
+
+
+# Rounds of 4 ms fill 0.18 s. A pause of 10 ms, for which the clock of this test stands, is the look
+# behind them.
 @pytest.mark.parametrize(
-    ("capped_s", "at_limit", "seconds"), [(0.001, False, 0.175), (0.15, True, 2.0)]
+    ("held_s", "looks", "at_limit", "seconds"),
+    [
+        ((7.0, 7.05), 0, False, 0.175),
+        ((7.0, 7.17, 8.0, 8.0), 1, False, 0.175),  # what ran before was at the limit
+        ((7.0, 7.17, 8.0, 8.01), 1, True, 2.0),
+    ],
 )
 def test_a_gpu_at_its_power_limit_is_timed_over_whole_swings_of_its_clock(
-    build_rounds, monkeypatch, capped_s, at_limit, seconds
+    build_gpu_rounds, held_s, looks, at_limit, seconds
 ):
-    for name in ("fixtures.plugins.rounds", "fixtures.plants.slowdown"):
-        monkeypatch.setattr(f"{name}.synchronise", lambda device: None)
-    monkeypatch.setattr("fixtures.plugins.rounds.choose_clock", lambda device: time.perf_counter)
-    readings = iter([7.0, 7.0 + capped_s])
-    monkeypatch.setattr("fixtures.plugins.rounds.read_power_capped", lambda device: next(readings))
-    rounds = build_rounds(warm_up=0)
-    rounds.device = GPU
-    paused = []
-    rounds.pause = paused.append
+    rounds = build_gpu_rounds(*held_s)
     rounds.take(1)
     assert rounds.at_power_limit is at_limit
     assert sum(rounds.samples) == pytest.approx(seconds, rel=0.3)
     assert len(rounds.samples) == len(rounds.benchmark.stats.stats.data)
     # The first rounds count as part of the second in which the clock begins to swing.
-    assert paused == ([pytest.approx(0.82, abs=0.15)] if at_limit else [])
+    assert rounds.paused == [pytest.approx(0.82, abs=0.15)] * looks
 
 
-def test_rounds_that_last_for_swings_already_stand(build_rounds, monkeypatch):
-    monkeypatch.setattr("fixtures.plugins.rounds._SWING_S", 0.01)
-    readings = iter([0.0, 1.0])
-    monkeypatch.setattr("fixtures.plugins.rounds.read_power_capped", lambda device: next(readings))
-    rounds = build_rounds(warm_up=0)
-    rounds.pause = rounds.retake = lambda *_: pytest.fail("they were taken again")
+def test_rounds_that_last_for_swings_already_stand(build_gpu_rounds, monkeypatch):
+    monkeypatch.setattr("fixtures.plugins.rounds._WINDOW_AT_LIMIT_S", 0.1)
+    rounds = build_gpu_rounds(0.0, 1.0, 1.0, 2.0)
+    rounds.retake = lambda *_: pytest.fail("they were taken again")
     rounds.take(5)
     assert rounds.at_power_limit
