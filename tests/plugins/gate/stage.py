@@ -111,6 +111,7 @@ variants.detect = lambda tier: (
 )
 rounds.choose_clock = lambda device: CLOCK
 rounds.synchronise = lambda device: None
+rounds.read_power_capped = lambda device: 0.0
 losing.find_loss = lambda device: None
 judging.read_conditions = settling.read_conditions = read_conditions
 gpu_work.read_conditions = read_conditions
