@@ -1,4 +1,4 @@
-"""Rounds on known sleeps: how many are taken, a planted slowdown is burnt, retaken ones replace."""
+"""Rounds on known sleeps: how many are taken, and when; a plant is burnt; retaken ones replace."""
 
 from __future__ import annotations
 
