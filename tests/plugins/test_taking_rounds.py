@@ -156,8 +156,7 @@ def build_gpu_rounds(build_rounds, monkeypatch):
     """Rounds of a GPU that says, each time it is asked, how long it has been held at its limit."""
 
     def build(*held_s):
-        for name in ("fixtures.plugins.rounds", "fixtures.plants.slowdown"):
-            monkeypatch.setattr(f"{name}.synchronise", lambda device: None)
+        monkeypatch.setattr("fixtures.plugins.rounds.synchronise", lambda device: None)
         monkeypatch.setattr("fixtures.plugins.rounds.choose_clock", lambda _: time.perf_counter)
         readings = iter(held_s)
         monkeypatch.setattr("fixtures.plugins.rounds.read_power_capped", lambda _: next(readings))
