@@ -51,9 +51,11 @@ def fake_torch(monkeypatch):
 
 
 def test_host_clock_reads_a_known_sleep():
+    most = time.monotonic()
     start = host_clock()
     time.sleep(0.05)
-    assert host_clock() - start == pytest.approx(0.05, rel=0.1)
+    slept = host_clock() - start
+    assert 0.05 <= slept <= time.monotonic() - most
 
 
 def test_event_difference_is_stream_time_in_seconds(fake_torch):
@@ -99,10 +101,12 @@ def test_what_marks_take_themselves_is_no_part_of_a_round(fake_torch):
 
 def test_wall_time_is_kept_beside_stream_time_and_taken_once(fake_torch):
     clock = CudaEventClock()
+    most = time.monotonic()
     start = clock()
     time.sleep(0.02)
     _ = clock() - start
-    assert clock.take_wall_times() == [pytest.approx(0.02, rel=0.25)]
+    (wall_s,) = clock.take_wall_times()
+    assert 0.02 <= wall_s <= time.monotonic() - most
     assert clock.take_wall_times() == []
 
 

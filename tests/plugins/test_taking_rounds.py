@@ -1,8 +1,7 @@
-"""Rounds on known sleeps: how many are taken, and when; a plant is burnt; retaken ones replace."""
+"""Rounds of known length: how many are taken, and when; a plant is burnt; retaken ones replace."""
 
 from __future__ import annotations
 
-import time
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +10,7 @@ from fixtures.device import Device
 from fixtures.plugins.rounds import Rounds, Turns
 
 CPU = Device("cpu", "Example CPU", 2**34, threads=1)
-SLEEP_S = 0.004
+ROUND_S = 0.004
 
 
 class Samples:
@@ -27,28 +26,36 @@ class Samples:
 class Benchmark:
     """As much of pytest-benchmark's fixture as rounds ask for."""
 
-    def __init__(self):
+    def __init__(self, time):
         self.stats = Samples()
+        self.time = time
 
     def pedantic(self, target, setup, rounds, warmup_rounds):
         for number in range(warmup_rounds + rounds):
             arguments, _ = setup()
-            start = time.perf_counter()
+            start = self.time.perf_counter()
             target(*arguments)
             if number >= warmup_rounds:
-                self.stats.update(time.perf_counter() - start)
+                self.stats.update(self.time.perf_counter() - start)
 
 
 @pytest.fixture
-def build_rounds():
-    def build(sleep_s=SLEEP_S, **options):
-        return Rounds(Benchmark(), CPU, "tpot_s", time.sleep, lambda: (sleep_s,), **options)
+def time(script_time):
+    """What rounds, their clock and their plant take for the time."""
+    places = ("plugins.rounds", "measurement.clock", "plants.slowdown")
+    return script_time(*(f"fixtures.{place}" for place in places))
+
+
+@pytest.fixture
+def build_rounds(time):
+    def build(round_s=ROUND_S, **options):
+        return Rounds(Benchmark(time), CPU, "tpot_s", time.sleep, lambda: (round_s,), **options)
 
     return build
 
 
 @pytest.mark.parametrize(
-    ("sleep_s", "least", "beside", "taken"),
+    ("round_s", "least", "beside", "taken"),
     [
         (0.004, 3, None, 60),  # 0.7 s would be 175 rounds, of which 60 do
         (0.4, 1, None, 2),
@@ -56,8 +63,8 @@ def build_rounds():
         (0.2, 1, lambda: pytest.fail("pairs were taken"), 2),  # 0.35 s
     ],
 )
-def test_short_rounds_are_repeated_to_fill_the_window(build_rounds, sleep_s, least, beside, taken):
-    rounds = build_rounds(sleep_s, warm_up=0, beside=beside)
+def test_short_rounds_are_repeated_to_fill_the_window(build_rounds, round_s, least, beside, taken):
+    rounds = build_rounds(round_s, warm_up=0, beside=beside)
     rounds.take(least)
     assert len(rounds.samples) == len(rounds.benchmark.stats.stats.data) == taken
 
@@ -65,8 +72,8 @@ def test_short_rounds_are_repeated_to_fill_the_window(build_rounds, sleep_s, lea
 def test_planted_slowdown_burns_its_share_of_every_round(build_rounds):
     plain = build_rounds().take_more(5)
     slowed = build_rounds(slowdown=0.5).take_more(5)
-    assert min(plain) >= SLEEP_S
-    assert min(slowed) >= 1.5 * SLEEP_S
+    assert plain == pytest.approx([ROUND_S] * 5, rel=0.01)
+    assert slowed == pytest.approx([1.5 * ROUND_S] * 5, rel=0.01)
 
 
 def test_retaken_rounds_replace_those_before(build_rounds):
@@ -80,26 +87,25 @@ def test_retaken_rounds_replace_those_before(build_rounds):
 def test_rounds_in_turn_leave_the_saved_ones_alone(build_rounds):
     rounds = build_rounds()
     rounds.take_more(2)
-    turns = Turns(lambda: (2 * SLEEP_S,), lambda: (SLEEP_S,))
+    turns = Turns(lambda: (2 * ROUND_S,), lambda: (ROUND_S,))
     partner, own = rounds.interleave(turns, 4)
-    assert (len(partner), len(own)) == (4, 4)
-    assert min(partner) >= 2 * SLEEP_S
-    assert min(own) >= SLEEP_S
+    assert partner == pytest.approx([2 * ROUND_S] * 4, rel=0.01)
+    assert own == pytest.approx([ROUND_S] * 4, rel=0.01)
     assert len(rounds.samples) == len(rounds.benchmark.stats.stats.data) == 2
 
 
-def test_partner_is_timed_by_its_own_target_and_its_own_steps(build_rounds):
+def test_partner_is_timed_by_its_own_target_and_its_own_steps(build_rounds, time):
     called = []
 
     def answer(steps: int) -> None:
         called.append(steps)
-        time.sleep(steps * SLEEP_S)
+        time.sleep(2 * steps * ROUND_S)
 
-    turns = Turns(lambda: (6,), lambda: (SLEEP_S,), 1, target=answer, partner_steps=6)
+    turns = Turns(lambda: (6,), lambda: (ROUND_S,), 1, target=answer, partner_steps=6)
     partner, own = build_rounds().interleave(turns, 3)
     assert called == [6] * 4  # one more warms up
-    assert len(partner) == len(own) == 3
-    assert SLEEP_S <= min(partner) < 2 * SLEEP_S
+    assert partner == pytest.approx([2 * ROUND_S] * 3, rel=0.01)
+    assert own == pytest.approx([ROUND_S] * 3, rel=0.01)
 
 
 GPU = Device("cuda", "Example GPU", 2**37, index=0, uuid="GPU-1")
@@ -138,21 +144,20 @@ def test_gpu_works_for_what_is_launched_and_for_the_plant(
         (GPU, False, False),  # the rounds are other processes', which are not there in between
     ],
 )
-def test_a_gpu_works_while_others_rest(build_rounds, monkeypatch, device, in_process, works):
+def test_a_gpu_works_while_others_rest(build_rounds, time, monkeypatch, device, in_process, works):
     done = []
     monkeypatch.setattr("fixtures.plugins.rounds.synchronise", lambda device: None)
     monkeypatch.setattr(Rounds, "in_process", in_process)
     rounds = build_rounds()
     rounds.target, rounds.device = lambda seconds: done.append(time.sleep(seconds)), device
-    start = time.monotonic()
     rounds.pause(0.05)
-    assert 0.05 <= time.monotonic() - start < 0.5
-    assert (len(done) > 1) is works
+    assert time.now_s == pytest.approx(0.05, abs=ROUND_S)
+    assert len(done) == (13 if works else 0)  # rounds of 4 ms
     assert rounds.samples == [] and rounds.benchmark.stats.stats.data == []
 
 
 @pytest.fixture
-def build_gpu_rounds(build_rounds, monkeypatch):
+def build_gpu_rounds(build_rounds, time, monkeypatch):
     """Rounds of a GPU that says, each time it is asked, how long it has been held at its limit."""
 
     def build(*held_s):
@@ -163,37 +168,35 @@ def build_gpu_rounds(build_rounds, monkeypatch):
         rounds = build_rounds(warm_up=0)
         rounds.device = GPU
         rounds.paused = []
-        rounds.pause = lambda seconds: rounds.paused.append(seconds) or time.sleep(0.01)
+        pause = rounds.pause
+        rounds.pause = lambda seconds: rounds.paused.append(seconds) or pause(seconds)
         return rounds
 
     return build
 
 
-# Rounds of 4 ms fill 0.18 s. A pause of 10 ms, for which the clock of this test stands, is the look
-# behind them.
+# 44 rounds of 4 ms are the first, and the look behind them lasts until a second is over.
 @pytest.mark.parametrize(
-    ("held_s", "looks", "at_limit", "seconds"),
+    ("held_s", "pauses_s", "at_limit", "taken"),
     [
-        ((7.0, 7.05), 0, False, 0.175),
-        ((7.0, 7.17, 8.0, 8.0), 1, False, 0.175),  # what ran before was at the limit
-        ((7.0, 7.17, 8.0, 8.01), 1, True, 2.0),
+        ((7.0, 7.087), [], False, 44),
+        ((7.0, 7.089, 8.0, 8.411), [0.824], False, 44),  # what ran before was at the limit
+        ((7.0, 7.089, 8.0, 8.413), [0.824], True, 500),  # 2 s
     ],
 )
 def test_a_gpu_at_its_power_limit_is_timed_over_whole_swings_of_its_clock(
-    build_gpu_rounds, held_s, looks, at_limit, seconds
+    build_gpu_rounds, held_s, pauses_s, at_limit, taken
 ):
     rounds = build_gpu_rounds(*held_s)
     rounds.take(1)
     assert rounds.at_power_limit is at_limit
-    assert sum(rounds.samples) == pytest.approx(seconds, rel=0.3)
-    assert len(rounds.samples) == len(rounds.benchmark.stats.stats.data)
-    # The first rounds count as part of the second in which the clock begins to swing.
-    assert rounds.paused == [pytest.approx(0.82, abs=0.15)] * looks
+    assert rounds.paused == pytest.approx(pauses_s, rel=0.001)
+    assert len(rounds.samples) == len(rounds.benchmark.stats.stats.data) == taken
 
 
-def test_rounds_that_last_for_swings_already_stand(build_gpu_rounds, monkeypatch):
-    monkeypatch.setattr("fixtures.plugins.rounds._WINDOW_AT_LIMIT_S", 0.1)
-    rounds = build_gpu_rounds(0.0, 1.0, 1.0, 2.0)
+def test_rounds_that_last_for_swings_already_stand(build_gpu_rounds):
+    rounds = build_gpu_rounds(0.0, 2.0, 2.0, 2.25)
     rounds.retake = lambda *_: pytest.fail("they were taken again")
-    rounds.take(5)
+    rounds.take(500)
     assert rounds.at_power_limit
+    assert rounds.paused == [0.25]
