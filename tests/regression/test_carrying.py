@@ -105,9 +105,15 @@ def test_nothing_is_carried_over_where_nothing_is_left_out(store, build):
     assert gather_sessions(None, run, ())[run.records[1].case.key]["tpot_s"] == [3.0]
 
 
-@pytest.mark.parametrize("origin", ["x", {"canary": {"copy_s": "long"}}, {"canary": 3}])
-def test_a_damaged_origin_is_refused(document, origin):
+@pytest.mark.parametrize(
+    "damage", [{"canary": {"copy_s": "long"}}, {"canary": 3}, {"when": None}, {"commit": 7}]
+)
+def test_a_damaged_origin_is_refused(document, damage):
     bench = document["benchmarks"][0]
+    origin = {"when": FIRST, "commit": "aaa", "canary": {"copy_s": 2.0}}
     bench["extra_info"]["origin"] = origin
-    with pytest.raises(RecordError):
-        read_record(bench)
+    assert read_record(bench).origin.to_json() == origin
+    for damaged in ("x", {}, origin | damage):
+        bench["extra_info"]["origin"] = damaged
+        with pytest.raises(RecordError):
+            read_record(bench)
