@@ -152,6 +152,40 @@ def test_doubt_names_the_share_that_may_be_the_hosts(gate):
     assert "for an unknown share of it" in gate.doubt_host(record.case, slower, None).reason
 
 
+@pytest.mark.parametrize(
+    ("named_s", "now_s", "status"),
+    [
+        (2.0, 2.0, Status.UNCHANGED),
+        (0.5, 1.0, Status.REGRESSED),
+        (2.0, 1.0, Status.IMPROVED),
+        (2.0, 2.07, Status.UNDECIDED),
+        (2.0, 2.12, Status.REGRESSED),
+    ],
+)
+def test_a_run_that_was_named_is_held_to_as_it_is(build_run, named_s, now_s, status):
+    # Five sessions differ by 0.71 % (sd); one of them lies within 2.95 %, and two within 4.2 of
+    # each other: 3.747 x 0.0071 x sqrt(1.2), and sqrt(2) times that.
+    accepted, named, now = map(build_run, (1.0, named_s, now_s))
+    sessions = {accepted.records[0].case.key: {"tpot_s": [0.99, 1.0, 1.0, 1.0, 1.01]}}
+    named = replace(named, when="2026-01-02T00:00:00+00:00")
+    gate = Gate(named.device_key, named, Accepted(accepted, sessions))
+    record = now.records[0]
+    verdict = gate.judge_rounds(record.case, "tpot_s", record.samples, record.steps)
+    assert (verdict.status, verdict.old) == (status, pytest.approx(named_s, rel=0.001))
+    assert verdict.limit == pytest.approx(0.0420, abs=0.0001)
+
+
+def test_the_accepted_run_is_held_to_by_the_level_of_its_sessions(build_run):
+    run = build_run(1.0)
+    sessions = {run.records[0].case.key: {"tpot_s": [1.09, 1.1, 1.1, 1.1, 1.11]}}
+    accepted = Accepted(run, sessions)
+    for baseline in (run, build_run(1.0)):  # its own file, or the one that it was accepted from
+        gate = Gate(run.device_key, baseline, accepted)
+        record = run.records[0]
+        verdict = gate.judge_rounds(record.case, "tpot_s", record.samples, record.steps)
+        assert (verdict.status, verdict.old) == (Status.IMPROVED, pytest.approx(1.1))
+
+
 def test_no_doubt_is_left_once_a_margin_is_learnt(gate):
     record = gate.baseline.records[0]
     medians = [0.00100, 0.00101, 0.00099, 0.00100, 0.00101]
