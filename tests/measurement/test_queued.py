@@ -141,6 +141,29 @@ def test_passes_are_as_many_as_asked_for_or_as_a_second_holds():
     assert run_on(Gpu(clock_hz=2e9), [(0.1, 0.2)], count=10) == pytest.approx([0.2] * 3)
 
 
+def test_a_launch_that_was_held_up_has_another_in_its_place():
+    class Stalled(Gpu):
+        """Its host is held up in a pass of each three, behind the first."""
+
+        def launch(self, host_s, gpu_s):
+            if self.kernels > 5 and self.kernels % 6 == 0:
+                self.host_s += 0.1
+            super().launch(host_s, gpu_s)
+
+    # The first kernel of a pass is the spin, the second what is timed.
+    assert run_on(Stalled(), [(10e-6, 800e-6)], count=10) == pytest.approx([0.8e-3] * 10)
+
+
+def test_a_host_that_is_held_up_each_time_is_not_waited_for():
+    class Late(Gpu):
+        """Its host is held up at each kernel behind the sixth, which is the third spin."""
+
+        def launch(self, host_s, gpu_s):
+            super().launch(host_s + (0.1 if self.kernels > 5 else 0.0), gpu_s)
+
+    assert run_on(Late(), REPLAYED, count=10) == pytest.approx([0.8e-3] * 2)
+
+
 def test_kernel_that_occupies_the_gpu_takes_its_seconds_at_two_gigahertz():
     gpu = Gpu(clock_hz=1e9)
     with pytest.MonkeyPatch.context() as patch:
