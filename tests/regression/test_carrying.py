@@ -67,9 +67,39 @@ def test_margins_of_what_is_carried_over_count_no_run_twice(store, build):
     accept(store, run)
     found = store.find_accepted(run.device_key)
     own, carried = (found.sessions[record.case.key]["tpot_s"] for record in found.run.records)
-    # The older median of what became a tenth faster is scaled to where it is now.
-    assert own == pytest.approx([0.9, 0.9])
+    assert own == [1.0, 0.9]
     assert carried == [2.0]
+
+
+def learn(store: BaselineStore, build, *medians: float) -> list[float]:
+    """What is behind the margin of a case that was accepted with each of these medians."""
+    for day, seconds in enumerate(medians, 1):
+        run = build(seconds, 2.0, f"2026-01-{day:02}T00:00:00+00:00", f"{day}")
+        accept(store, run)
+    found = store.find_accepted(run.device_key)
+    return found.sessions[run.records[0].case.key]["tpot_s"]
+
+
+def test_noise_is_learnt_though_each_night_is_accepted(store, build):
+    noise = (1.0, 1.1, 0.93, 1.07, 0.96)
+    assert learn(store, build, *noise) == [*noise]
+
+
+def test_a_step_beyond_the_noise_is_no_part_of_it(store, build):
+    # Sessions that differ by 1.6 % (sd) let one more move by 6.7; older ones follow it beyond that.
+    steady = (1.0, 1.02, 0.98, 1.01, 0.99)
+    followed = learn(store, build, *steady, 0.8)
+    assert followed == pytest.approx([0.8, 0.816, 0.784, 0.808, 0.792, 0.8])
+
+
+def test_a_run_that_is_accepted_again_is_counted_once(store, build):
+    learn(store, build, 1.0, 1.02, 0.98)
+    last = build(0.98, 2.0, "2026-01-03T00:00:00+00:00", "3")
+    older = build(1.02, 2.0, "2026-01-02T00:00:00+00:00", "2")
+    for run in (last, last, older):
+        accept(store, run)
+        found = store.find_accepted(run.device_key)
+        assert found.sessions[run.records[0].case.key]["tpot_s"] == [1.0, 1.02, 0.98]
 
 
 def test_the_oldest_origin_is_kept_until_the_case_is_measured_again(store, build):

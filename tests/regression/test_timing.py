@@ -194,22 +194,22 @@ def test_unchanged_quiet_code_never_alarms_and_five_per_cent_always_does():
 
 
 @pytest.mark.parametrize(
-    ("factor", "reach", "status"),
+    ("metric", "factor", "status"),
     [
-        (1.4, 0.5, Status.UNDECIDED),
-        (1.6, 0.5, Status.REGRESSED),
-        (0.7, 0.5, Status.UNDECIDED),  # 1 / 1.43
-        (0.6, 0.5, Status.IMPROVED),
-        (1.08, 0.1, Status.UNDECIDED),
-        (1.15, 0.1, Status.REGRESSED),
-        (1.0, 0.5, Status.UNCHANGED),
+        ("tpot_s", 1.4, Status.UNDECIDED),
+        ("tpot_s", 1.6, Status.REGRESSED),
+        ("paired:tpot_s", 0.7, Status.UNDECIDED),  # 1 / 1.43
+        ("paired:tpot_s", 0.6, Status.IMPROVED),
+        ("gpu_work:tpot_s", 1.12, Status.UNDECIDED),
+        ("gpu_work:tpot_s", 1.2, Status.REGRESSED),
+        ("tpot_s", 1.0, Status.UNCHANGED),
     ],
 )
 def test_move_within_reach_of_sessions_is_left_open_while_no_margin_is_learnt(
-    factor, reach, status
+    metric, factor, status
 ):
-    verdict = judge_time("tpot_s", ROUNDS, scale(ROUNDS, factor), FLOOR)
-    assert doubt_unlearnt(verdict, FLOOR, reach).status is status
+    verdict = judge_time(metric, ROUNDS, scale(ROUNDS, factor), FLOOR)
+    assert doubt_unlearnt(verdict, FLOOR).status is status
     learnt = learn_margin([1.0] * 5)
-    judged = judge_time("tpot_s", ROUNDS, scale(ROUNDS, factor), learnt)
-    assert doubt_unlearnt(judged, learnt, reach) is judged
+    judged = judge_time(metric, ROUNDS, scale(ROUNDS, factor), learnt)
+    assert doubt_unlearnt(judged, learnt) is judged
