@@ -146,6 +146,20 @@ def test_throttled_case_is_measured_again_and_judged(judged_stage):
     assert "verdicts: 1 unchanged" in run.lines
 
 
+@pytest.mark.parametrize(("copy_s", "status"), [(0.03, 0), (0.022, 1)])
+def test_case_throttled_once_is_still_told_from_its_machine(judged_stage, copy_s, status):
+    # Half again as long on a machine whose copies take half again as long, or a tenth longer.
+    run = judged_stage.run(
+        "-k",
+        "decode and nf4",
+        seconds={"default": 0.003},
+        suspect_canary={"copy_s": copy_s},
+        throttled=[[], ["HwSlowdown"], []],
+    )
+    assert run.status == status
+    assert bool(run.said(f"tainted: {NF4}: slower by")) is not bool(status)
+
+
 def test_case_throttled_twice_is_tainted_instead_of_regressed(judged_stage):
     slow = {"default": 0.003}
     run = judged_stage.run("-k", "decode", seconds=slow, throttled=[["HwThermalSlowdown"]])
