@@ -61,6 +61,15 @@ def test_what_is_left_out_stays_as_it_was_accepted_before(store, build):
     assert carried.origin.canary == {"dispatch_s": 0.006}
 
 
+def test_what_is_left_out_stays_under_another_test_in_another_file(store, build):
+    first = build(1.0, 2.0, FIRST, "aaa")
+    for bench in first.document["benchmarks"]:
+        bench["fullname"] = f"perf_tests/test_before.py::test_before[{bench['fullname']}]"
+    accept(store, parse_run(first.document, Path("run.json")))
+    kept = accept(store, build(1.0, 3.0, SECOND, "bbb", SLOW_HOST))
+    assert [record.origin and record.origin.commit for record in kept.records] == [None, "aaa"]
+
+
 def test_margins_of_what_is_carried_over_count_no_run_twice(store, build):
     accept(store, build(1.0, 2.0, FIRST, "aaa"))
     run = build(0.9, 3.0, SECOND, "bbb", SLOW_HOST)
