@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import builtins
+import os
 import sys
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +15,7 @@ from fixtures.device import (
     Device,
     NoUsableGpu,
     NvmlUnavailable,
-    align_with_torch,
+    check_seen_by_torch,
     detect,
     detect_cpu,
     detect_gpu,
@@ -89,6 +91,8 @@ def nvml(monkeypatch):
     monkeypatch.setattr(device_module, "gpu_present", lambda: True)
     monkeypatch.setattr(device_module, "_torch_lacks_cuda", lambda: False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "")  # so that what is set is undone
+    monkeypatch.delenv("CUDA_DEVICE_ORDER")
     return fake
 
 
@@ -205,18 +209,32 @@ def test_query_a_driver_lacks_or_refuses_is_none():
     assert nvml_value(fake, "nvmlDeviceGetEnforcedPowerLimit", H200) == 700_000
 
 
-def test_torch_index_is_found_by_uuid(nvml, monkeypatch):
-    order = [L4.removeprefix("GPU-"), H200.removeprefix("GPU-")]  # torch gives no prefix
-    cuda = SimpleNamespace(
-        device_count=lambda: 2,
-        get_device_properties=lambda index: SimpleNamespace(uuid=order[index]),
-    )
+@pytest.mark.parametrize(
+    ("order", "refusal"),
+    [
+        ((H200, L4), None),
+        ((L4, H200), r"NVML shows NVIDIA H200 \(.*\) but torch's cuda:0 is NVIDIA L4 \(GPU-.*\); "),
+        ((), r"NVML shows NVIDIA H200 \(.*\) but torch cannot use it"),
+    ],
+)
+def test_gpu_that_torch_numbers_otherwise_is_refused(nvml, monkeypatch, order, refusal):
+    def describe(index):
+        # torch gives no prefix
+        return SimpleNamespace(name=nvml.names[order[index]], uuid=order[index][4:])
+
+    cuda = SimpleNamespace(device_count=lambda: len(order), get_device_properties=describe)
     found = find_gpu()
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
-    assert align_with_torch(found).index == 1
-    order[1] = "33333333"
-    with pytest.raises(NoUsableGpu, match=r"NVML shows NVIDIA H200 .* but torch cannot use it"):
-        align_with_torch(found)
+    with pytest.raises(NoUsableGpu, match=refusal) if refusal else nullcontext():
+        check_seen_by_torch(found)
+
+
+def test_cuda_is_told_to_number_gpus_as_nvml_does(nvml, monkeypatch):
+    find_gpu()
+    assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
+    find_gpu()
+    assert os.environ["CUDA_DEVICE_ORDER"] == "FASTEST_FIRST"  # somebody's own wish
 
 
 CPUINFO = """\

@@ -27,6 +27,7 @@ from fixtures.models.registry import find_model
 from fixtures.plugins import (
     covering,
     gpu_work,
+    hardware,
     judging,
     losing,
     options,
@@ -112,6 +113,7 @@ variants.detect = lambda tier: (
 rounds.choose_clock = lambda device: CLOCK
 rounds.synchronise = lambda device: None
 rounds.read_power_capped = lambda device: 0.0
+hardware.check_seen_by_torch = lambda device: None
 losing.find_loss = lambda device: None
 judging.read_conditions = settling.read_conditions = read_conditions
 gpu_work.read_conditions = read_conditions
