@@ -103,6 +103,13 @@ def test_technique_that_is_off_loads_its_dtype_and_eager_attention_alone(cell):
     assert planted.technique.apply(model := torch.nn.Linear(2, 2)) is model
 
 
+def test_what_the_technique_keeps_is_let_go_with_the_planted_model(cell, monkeypatch):
+    released = []
+    monkeypatch.setattr(type(cell.technique), "release", lambda self: released.append(self))
+    plant_variant(cell, [parse_plant("copy:weights@*")]).technique.release()
+    assert released == [cell.technique]
+
+
 def test_variant_that_is_not_meant_stays_itself(cell):
     plants = [parse_plant("technique:off@gpt2-*"), parse_plant("tpot_s:+5%@*")]
     assert plant_variant(cell, plants) is cell

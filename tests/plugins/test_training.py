@@ -47,6 +47,13 @@ def test_training_follows_the_variants_of_its_model_cell_by_cell(shared_checkout
     assert [order[place] for place in gpt2[::2]] == [order[place] for place in gpt2[1::2]]
 
 
+def test_fault_of_weights_that_goes_into_no_training_is_refused(shared_checkout):
+    plant = "weights:prune-30%@tiny-*"
+    finished = shared_checkout.run("-m", "cpu", "--collect-only", "-k", "train", f"--plant={plant}")
+    assert finished.status == 4
+    assert f"ERROR: --plant {plant!r} goes into no selected test" in finished.text
+
+
 @pytest.fixture(scope="module")
 def trained(new_checkout):
     """The saved run of one cell."""
