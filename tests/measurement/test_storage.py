@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from fixtures.measurement.storage import (
-    cache_bytes,
     folder_bytes,
     linear_modules,
     linear_weight_bytes,
@@ -112,16 +111,6 @@ def test_nf4_holds_half_a_byte_a_weight_and_its_block_scales(double, statistics)
     layer = bnb.nn.Linear4bit(INPUTS, OUTPUTS, quant_type="nf4", compress_statistics=double)
     layer.load_state_dict(plain_linear().state_dict())
     assert linear_weight_bytes(Block(layer.to("cpu"))) == INPUTS * OUTPUTS // 2 + statistics
-
-
-def test_cache_counts_keys_values_and_cross_attention():
-    from transformers import DynamicCache, EncoderDecoderCache
-
-    own, cross = DynamicCache(), DynamicCache()
-    own.update(torch.zeros(2, 4, 5, 8), torch.zeros(2, 4, 5, 8), 0)
-    cross.update(torch.zeros(2, 4, 7, 8), torch.zeros(2, 4, 7, 8), 0)
-    assert cache_bytes(own) == 2 * 4 * (2 * 4 * 5 * 8)
-    assert cache_bytes(EncoderDecoderCache(own, cross)) == 2 * 4 * (2 * 4 * 12 * 8)
 
 
 def test_one_tensor_under_two_names_counts_once():
