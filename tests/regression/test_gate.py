@@ -10,7 +10,7 @@ from fixtures.regression.accepted import Accepted
 from fixtures.regression.gate import Gate
 from fixtures.regression.record import Origin
 from fixtures.regression.run import parse_run
-from fixtures.regression.verdict import Status
+from fixtures.regression.verdict import Status, Verdict
 
 
 @pytest.fixture
@@ -88,6 +88,30 @@ def test_taint_is_by_the_canary_of_the_run_that_measured_a_record(gate):
         )
     # Twice as long as this run's own copy took, and just as long as in the run it is of.
     assert found == [Status.TAINTED, Status.REGRESSED]
+
+
+@pytest.mark.parametrize(
+    ("timed", "tainted"),
+    [
+        ({"waited": 0.25, "pairs_waited": 0.0}, {"paired:tpot_s"}),
+        ({"waited": 0.0, "pairs_waited": 0.25}, {"tpot_s"}),
+        ({"waited": 0.25}, set()),  # of an older run, which tells of its rounds alone
+    ],
+)
+def test_a_wait_is_held_to_that_of_the_same_rounds(build_run, timed, tainted):
+    # 1 / (1 - 0.25) squared is 1.78.
+    document = build_run().document
+    bench = document["benchmarks"][0]["extra_info"]
+    bench["timed"] |= {"paired": "paired:tpot_s", "pairs": [2.0] * 12, **timed}
+    bench["metrics"]["paired:tpot_s"] = 2.0
+    run = parse_run(document, Path("run.json"))
+    gate, case = Gate(run.device_key, run), run.records[0].case
+    found = set()
+    for metric in ("tpot_s", "paired:tpot_s"):
+        slower = Verdict(metric, Status.REGRESSED, "slower", ratio=1.5, limit=0.03)
+        if gate.taint_by_waiting(case, slower, 0.25).status is Status.TAINTED:
+            found.add(metric)
+    assert found == tainted
 
 
 def test_energy_is_judged_beside_the_time_of_its_window(gate):
