@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import re
 import time
 
@@ -135,6 +136,46 @@ def test_calm_night_is_called_clean(world):
     page = format_html(reopen(world.judge(world.document(day=2), baseline), baseline))
     assert "<h1>Nothing regressed</h1>" in page
     assert '<article class="card">' not in page
+
+
+def test_night_that_cannot_be_compared_is_not_called_clean(world):
+    document = world.document()
+    for bench in document["benchmarks"]:
+        bench["extra_info"]["verdicts"] = []
+    baseline = world.parse(document, "accepted-example.json")
+    tonight = copy.deepcopy(document)
+    for bench in tonight["benchmarks"]:
+        bench["extra_info"]["case"]["weights"] = "another"
+    page = format_html(reopen(world.judge(tonight, baseline), baseline))
+    assert re.search(r"<h1>Nothing settled; [\d,]+ figures not comparable</h1>", page)
+
+
+def test_night_with_cases_missing_is_not_called_clean(world):
+    baseline = world.parse(world.document(), "accepted-example.json")
+    tonight = world.document(models=("gpt2",), day=2)
+    page = format_html(reopen(world.judge(tonight, baseline), baseline))
+    assert re.search(r"<h1>Nothing regressed; \d+ figures missing</h1>", page)
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "against"),
+    [
+        (None, "judged against the fp32 reference alone"),
+        (
+            "accepted-other.json 0a1b",
+            "judged against the fp32 reference; sizes and speed-ups by accepted-other.json",
+        ),
+    ],
+)
+def test_run_from_before_any_baseline_is_not_judged_by_a_later_one(world, elsewhere, against):
+    document = world.document()
+    verdict = {"metric": "tpot_s", "verdict": "no-baseline", "reason": "none accepted"}
+    world.find(document, "gpt2", "nf4", "tpot_s")["extra_info"]["verdicts"].append(verdict)
+    document["suite"]["judged_against"] = {"baseline": None, "elsewhere": elsewhere}
+    later = world.parse(world.document(day=2), "accepted-example.json")
+    page = format_html(reopen(world.parse(document), later))
+    assert "<h1>Measured, with no baseline to be judged against</h1>" in page
+    assert against in page
 
 
 def test_nothing_measured_is_said(world):

@@ -201,6 +201,17 @@ def test_case_that_was_not_measured_is_missing(judged_stage, gone):
     assert strict.said("--strict-baseline fails this session: 5 cases of the baseline are missing")
 
 
+@pytest.mark.parametrize("selection", [(), ("-k", "nf4")], ids=["whole", "selected"])
+def test_session_that_measured_nothing_is_no_pass(judged_stage, selection):
+    gone = {"unsupported": ["fp32", "nf4"]}
+    run = judged_stage.run(*selection, **gone)
+    assert run.status == 0
+    assert run.said("judged against: ") and run.said("missing: ")
+    strict = judged_stage.run("--strict-baseline", *selection, **gone)
+    assert strict.status == 1
+    assert strict.said("--strict-baseline fails this session: ")
+
+
 def test_deleted_test_leaves_its_cases_missing(judged_stage):
     text = (judged_stage.root / "perf_tests" / "test_decode.py").read_text()
     (judged_stage.root / "perf_tests" / "test_decode.py").write_text(text.split("def ")[0])
