@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fixtures.regression.accuracy import judge_loss, judge_rouge, judge_top1
+from fixtures.regression.accuracy import judge_loss, judge_rouge, judge_rouge_unscaled, judge_top1
 from fixtures.regression.verdict import Status
 from fixtures.stats import Interval
 
@@ -85,3 +85,17 @@ def test_rouge_is_held_to_a_share_of_the_reference():
     assert judge_rouge("rouge2", 0.97, Interval(0.95, 0.98), 0.99, 200).status is Status.REGRESSED
     broken = judge_rouge("rouge2", math.nan, Interval(0.95, 0.98), 0.99, 200)
     assert broken.status is Status.MEASURING_ERROR
+
+
+@pytest.mark.parametrize(
+    ("difference", "interval", "reference", "status"),
+    [
+        (-0.2, Interval(-0.3, -0.1), 0.2, Status.REGRESSED),  # all that there was
+        (-0.02, Interval(-0.06, 0.0), 0.02, Status.UNDECIDED),  # of one article in ten
+        (0.0, Interval(0.0, 0.0), 0.02, Status.UNCHANGED),
+        (0.0, Interval(0.0, 0.0), 0.0, Status.UNDECIDED),  # neither says anything
+    ],
+)
+def test_rouge_without_a_ratio_is_judged_by_the_difference(difference, interval, reference, status):
+    verdict = judge_rouge_unscaled("rouge2", difference, interval, reference, 0.99, 10)
+    assert verdict.status is status

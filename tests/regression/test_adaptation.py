@@ -61,7 +61,7 @@ def test_summaries_worse_than_the_base_fail_and_equal_ones_pass():
     assert verdict.reason == "-0.2000 [-0.3000, -0.1000], floor 0.0000"
 
 
-@pytest.mark.parametrize("technique", ["lora", "lora-heavy", "ia3"])
+@pytest.mark.parametrize("technique", ["lora", "lora-heavy", "ia3", "ia3+sdpa", "bf16+lora-heavy"])
 def test_adapters_of_their_own_shape_are_not_held_to_plain_lora(technique):
     assert find_plain_tolerance(technique, "summary", None) is None
     assert find_share_of_plain(technique) is None

@@ -9,7 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fixtures.regression.differences import ArticleDifferences, DifferencesError
-from fixtures.regression.drift import judge_drift, judge_kl_drift, judge_reference_drift
+from fixtures.regression.drift import (
+    judge_drift,
+    judge_kl_drift,
+    judge_reference_drift,
+    judge_rouge_drift,
+)
 from fixtures.regression.verdict import Status
 from fixtures.stats import clustered_standard_error
 
@@ -140,3 +145,19 @@ def test_reference_over_other_tokens_is_refused():
     old = ArticleDifferences((3, 4), (0.0, 0.0))
     with pytest.raises(DifferencesError, match="2 articles with 7 tokens, then 2 with 8"):
         judge_reference_drift(old, ArticleDifferences((3, 5), (0.0, 0.0)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "status"),
+    [
+        (0.96, 0.96, Status.UNCHANGED),
+        (0.96, 0.94, Status.UNCHANGED),  # 2.1 %
+        (0.96, 0.93, Status.REGRESSED),  # 3.1 %
+        (0.96, 0.09, Status.REGRESSED),
+        (0.09, 0.96, Status.IMPROVED),
+        (0.0, 0.5, Status.UNDECIDED),
+    ],
+)
+def test_reference_must_write_as_well_as_it_wrote(old, new, status):
+    verdict = judge_rouge_drift(old, new)
+    assert (verdict.metric, verdict.status) == ("rougeL_drift", status)

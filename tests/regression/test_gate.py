@@ -114,6 +114,43 @@ def test_a_wait_is_held_to_that_of_the_same_rounds(build_run, timed, tainted):
     assert found == tainted
 
 
+def judge_rouge(gate, technique, details=None):
+    """Verdicts on a ROUGE-L of 0.5, where the baseline's is 0.9."""
+    document = copy.deepcopy(gate.baseline.document)
+    extra = document["benchmarks"][0]["extra_info"]
+    extra["case"]["technique"] = technique
+    extra["metrics"] = {"rougeL": 0.9}
+    run = parse_run(document, Path("run.json"))
+    case = run.records[0].case
+    return replace(gate, baseline=run).judge_figures(case, {"rougeL": 0.5}, details or {})
+
+
+def test_what_a_reference_writes_is_held_to_the_baseline(gate):
+    (verdict,) = judge_rouge(gate, "fp32")
+    assert (verdict.metric, verdict.status) == ("rougeL_drift", Status.REGRESSED)
+    assert judge_rouge(gate, "nf4") == ()  # held to the reference of its own run
+    (anew,) = judge_rouge(gate, "fp32", {"fit": "2c3d"})
+    assert anew.status is Status.NOT_COMPARABLE
+
+
+@pytest.mark.parametrize(
+    ("scale", "loss", "status"),
+    [
+        ("tiny", 1.505, Status.REGRESSED),  # on a CPU, where it repeats
+        ("published", 1.507, Status.UNCHANGED),  # a whole training on a GPU
+        ("published", 1.53, Status.REGRESSED),
+    ],
+)
+def test_a_whole_training_on_a_gpu_may_end_a_little_higher(gate, scale, loss, status):
+    document = copy.deepcopy(gate.baseline.document)
+    extra = document["benchmarks"][0]["extra_info"]
+    extra["case"] |= {"technique": "scratch", "scale": scale}
+    run = parse_run(document, Path("run.json"))
+    case, losses = run.records[0].case, {"train_loss_nats": loss}
+    (verdict,) = replace(gate, baseline=run).judge_figures(case, losses, {})
+    assert verdict.status is status
+
+
 def test_energy_is_judged_beside_the_time_of_its_window(gate):
     case = gate.baseline.records[0].case
     slow = {"energy_j_per_token": 3.0, "metered_s_per_token": 0.03}

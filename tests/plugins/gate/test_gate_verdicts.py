@@ -120,6 +120,25 @@ def test_slower_kernels_fail_where_the_host_hides_them(new_stage):
     assert host.status == 1
 
 
+def test_figure_that_is_no_number_fails_its_test_and_no_later_run(judged_stage):
+    nan = {"default": 5_000_000, "tiny-gpt2-nf4 peak_allocated_bytes": float("nan")}
+    for selection in ((), ("--benchmark-save=night",)):
+        run = judged_stage.run(*selection, bytes=nan)
+        assert run.status == 1
+        assert "1 failed, 9 passed" in run.text
+        assert run.said("measuring-error: tiny gpt2-nf4-b1-p64-n16 peak_allocated_bytes: ")
+    assert judged_stage.run("--benchmark-compare").status == 0
+
+
+def test_figure_that_is_no_number_needs_no_baseline_to_fail(new_stage):
+    nan = {"default": 5_000_000, "tiny-gpt2-nf4 storage_bytes": float("inf")}
+    run = new_stage().run("--benchmark-save=night", bytes=nan)
+    assert run.status == 1
+    assert run.said(
+        "measuring-error: tiny gpt2-nf4-stored storage_bytes: it came out as inf, which is no"
+    )
+
+
 def test_grown_peak_fails_in_the_unit_of_the_larger(judged_stage):
     run = judged_stage.run(bytes={"default": 5_000_000, "peak_allocated_bytes": 5_100_000})
     assert run.status == 1
