@@ -34,6 +34,13 @@ def test_loss_that_cannot_be_told_states_the_articles_needed():
     assert "about 433 articles would settle it, not 10" in verdict.reason
 
 
+def test_loss_below_zero_needs_no_more_than_its_bound():
+    # 1.645 x 0.0123 is 0.0202, and from -0.01 to 0.01 there is room for 0.02.
+    verdict = judge_loss("ppl_ratio", -0.01, 0.0123, 0.01, 100)
+    assert verdict.status is Status.UNDECIDED
+    assert "about 103 articles would settle it, not 100" in verdict.reason
+
+
 def test_loss_within_its_tolerance_is_never_called_regressed():
     # T5-small in bf16 on an H200: 200 articles, and a bound on the far side of the tolerance.
     verdict = judge_loss("kl_nats", 7.95e-5, 2.39e-5, 1e-4, 200)

@@ -11,6 +11,7 @@ import pytest
 
 from fixtures.regression.accepted import Accepted
 from fixtures.regression.baseline import BaselineRefused, BaselineStore
+from fixtures.regression.history import list_medians
 from fixtures.regression.run import RunFileError, parse_run
 from fixtures.regression.timing import judge_time
 from fixtures.regression.verdict import Status
@@ -195,9 +196,8 @@ def test_damaged_file_in_the_history_is_reported_and_the_rest_used(store, build_
     save(store, build_run(1.0), 3).write_text("{", encoding="utf-8")
     history = store.history(KEY)
     assert [run.when for run in history.runs] == ["2026-01-01T00", "2026-01-02T00"]
-    assert history.medians(history.runs[0].cases()[0].key, "tpot_s") == pytest.approx(
-        (0.99975, 1.9995)
-    )
+    key = history.runs[0].cases()[0].key
+    assert list_medians(key, "tpot_s", history.runs, None) == pytest.approx((0.99975, 1.9995))
     assert len(history.problems) == 1
     assert "0003_abc_2026.json: truncated or damaged" in history.problems[0]
 

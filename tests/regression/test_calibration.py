@@ -36,3 +36,8 @@ def test_case_too_noisy_to_gate_shows_nothing():
 def test_one_repeat_is_refused():
     with pytest.raises(ValueError, match="two or more values"):
         calibrate(repeats(1.0))
+
+
+def test_repeats_too_few_to_learn_from_promise_no_more_than_the_gate_holds():
+    assert calibrate(repeats(1.0, 1.001, 1.0, 1.001)).smallest == 0.5
+    assert calibrate(repeats(1.0, 1.001, 1.0, 1.001, 1.0)).smallest < 0.05

@@ -26,6 +26,12 @@ def test_faster_move_is_named_too():
     assert str(move).endswith("(no package or clock differs)")
 
 
+def test_bytes_are_more_and_not_slower_and_speed_ups_are_left_out():
+    (move,) = find_common_moves(judged([1.05] * 8, "peak_allocated_bytes"))
+    assert str(move).startswith("8 of 8 peak_allocated_bytes cases are 5.0 % more: ")
+    assert find_common_moves(judged([1.2] * 8, "speed_up:tpot_s")) == ()
+
+
 def test_seven_cases_are_too_few():
     assert find_common_moves(judged([1.06] * 7)) == ()
 

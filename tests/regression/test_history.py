@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from fixtures.regression.history import judge_history
+from fixtures.regression.history import judge_history, list_medians
 from fixtures.regression.verdict import Status
 
 CALM = [1.000, 1.002, 0.998, 1.001, 0.999, 1.003, 0.997, 1.000, 1.001, 0.999]
@@ -50,3 +50,18 @@ def test_impossible_median_is_a_measuring_error():
     verdict = judge_history("tpot_s", [*CALM, math.nan])
     assert verdict.status is Status.MEASURING_ERROR
     assert verdict.reason == "a saved median is nan s"
+
+
+def test_a_step_that_was_accepted_is_no_creep(build_run):
+    # Twelve quiet nights, a step of a tenth that was meant, and one night behind it.
+    day = "2026-01-{:02}T00:00:00+00:00".format
+    before = [build_run(1.0, when=day(number)) for number in range(1, 13)]
+    step, after = build_run(1.1, when=day(13)), build_run(1.1, when=day(14))
+    runs, key = [*before, step, after], step.records[0].case.key
+    steep = [*list_medians(key, "tpot_s", runs, None), 1.1]
+    assert judge_history("tpot_s", steep).status is Status.REGRESSED
+    step.document["accepted"] = {"reason": "meant", "sessions": {key: {"tpot_s": [1.1] * 13}}}
+    level = [*list_medians(key, "tpot_s", runs, step), 1.1]
+    assert level == pytest.approx([1.1] * 15, rel=0.001)
+    assert judge_history("tpot_s", level).status is Status.UNCHANGED
+    assert list_medians(key, "load_s", runs, step) == []
