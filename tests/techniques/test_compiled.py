@@ -113,6 +113,24 @@ def test_a_step_at_the_wrong_place_is_a_problem(
     assert any("logits are off by" in problem for problem in problems)
 
 
+def test_a_prompt_that_is_wrong_when_it_comes_again_is_a_problem(
+    build: Callable[..., Any], run_of: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fixtures.techniques.prompt import Prompt
+
+    technique = find_technique("compiled")
+    model = build(technique)
+    run, seen = Prompt.run, []
+
+    def run_stale(prompt: Prompt, ids: Any) -> Any:
+        seen.append(ids)
+        return run(prompt, ids if len(seen) == 1 else ids.flip(1))
+
+    monkeypatch.setattr(Prompt, "run", run_stale)
+    problems = technique.evidence(model, run_of(model)).problems
+    assert any("logits are off by" in problem for problem in problems)
+
+
 def test_weights_by_output_keep_their_shape_and_are_saved_as_they_were(
     build: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ def test_repeats_print_each_timed_case_and_save_nothing(judged_stage):
         "repeat 2 of 2",
     ]
     (row,) = run.said("tiny gpt2-")
-    # Two scripted repeats are the same, so the margin is the floor, and below +50 % all is left open.
+    # Two scripted repeats are the same: the margin is the floor, and below +50 % all is left open.
     assert row.split()[:4] == ["tiny", "gpt2-nf4-b1-p64-n16", "tpot_s", "2.000"]
     assert "0.00 %  +3.0 % (floor)  +50.0 %" in row
     assert sorted(judged_stage.baselines.rglob("*")) == before
