@@ -116,6 +116,11 @@ def test_names_are_taken_in_the_order_given_with_spaces_and_a_last_comma(select)
     ]
 
 
+def test_a_composition_is_filed_under_one_name_in_whichever_order_it_is_typed(select):
+    chosen = select(models="gpt2", techniques="flash+nf4,nf4+flash,bf16+compiled", scale="tiny")
+    assert ids(chosen, "gpu") == ["tiny-gpt2-nf4+flash", "tiny-gpt2-compiled+bf16"]
+
+
 @given(st.sampled_from(["tiny", "published", "all", None]), st.sampled_from(["cpu", "gpu"]))
 @settings(deadline=None)
 def test_reference_comes_first_of_each_model(scale, tier):
@@ -319,6 +324,7 @@ def test_two_models_of_one_name_are_refused(select, folder):
         ({"techniques": "fp32,nf"}, UnknownTechnique, "^unknown technique 'nf'; known .*: nf4, "),
         ({"techniques": "bf16+fp16"}, IncompatibleTechniques, "are both precision"),
         ({"models": " , "}, ValueError, "^--models is empty; leave it out to run them all$"),
+        ({"models": "gpt2,gpt2"}, ValueError, "^--models names gpt2 twice$"),
         ({"techniques": ""}, ValueError, "^--techniques is empty; leave it out to run them all$"),
     ],
 )

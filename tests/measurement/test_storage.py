@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 
@@ -111,6 +113,27 @@ def test_nf4_holds_half_a_byte_a_weight_and_its_block_scales(double, statistics)
     layer = bnb.nn.Linear4bit(INPUTS, OUTPUTS, quant_type="nf4", compress_statistics=double)
     layer.load_state_dict(plain_linear().state_dict())
     assert linear_weight_bytes(Block(layer.to("cpu"))) == INPUTS * OUTPUTS // 2 + statistics
+
+
+def test_weights_of_two_in_four_count_what_is_held():
+    from torch.sparse import SparseSemiStructuredTensorCUTLASS
+
+    layer = torch.nn.Linear(64, 32, bias=False, dtype=torch.bfloat16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the format is a prototype of PyTorch's
+        packed = SparseSemiStructuredTensorCUTLASS(
+            torch.Size([32, 64]),
+            packed=torch.zeros(32, 32, dtype=torch.bfloat16),
+            meta=torch.zeros(32, 4, dtype=torch.int16),
+            packed_t=None,
+            meta_t=None,
+            compressed_swizzled_bitmask=None,
+        )
+    layer.weight = torch.nn.Parameter(packed, requires_grad=False)
+    # Half of the weights at 2 bytes, and 2 bits for each that is left, in words of 16.
+    held = 32 * 32 * 2 + 32 * 4 * 2
+    assert linear_weight_bytes(Block(layer)) == held
+    assert weights_bytes(Block(layer)) == held + 10 * 8 * 4 + 3 * 4
 
 
 def test_one_tensor_under_two_names_counts_once():

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,6 +11,9 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 import fixtures.models.modeling_small_gpt  # noqa: F401  (registers the model)
 from fixtures.models.registry import MODELS, UnknownModel, find_model, spec_for_path
+from fixtures.models.weights import CHECKPOINTS
+
+ROOT = Path(__file__).parents[2]
 
 
 def build_shape(key, scale):
@@ -135,12 +141,33 @@ def test_folder_of_the_user_gets_a_slug_and_its_kind(tmp_path):
     assert (spec.key, spec.kind, spec.task) == ("my-t5-v2", "seq2seq", "summary")
 
 
+def test_checkpoint_that_is_quantised_already_is_refused(tmp_path):
+    config = {"model_type": "gpt2", "quantization_config": {"load_in_4bit": True}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UnknownModel, match="is quantised already, so it has no fp32 reference"):
+        spec_for_path(str(tmp_path))
+
+
+def test_small_gpt_of_the_user_is_known():
+    folder = CHECKPOINTS / "small-gpt"
+    # In a process of its own: here other tests have made the model known.
+    command = (
+        "from fixtures.models.registry import spec_for_path;"
+        f" print(spec_for_path({str(folder)!r}).build_config('given').model_type)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "small_gpt"
+
+
 @pytest.mark.parametrize(
     ("described", "positions"),
     [
         ({"n_positions": 1024}, 1024),
         ({"n_ctx": 8, "max_position_embeddings": 512}, 512),
-        ({"max_position_embeddings": 512, "is_encoder_decoder": True}, None),
+        ({"max_position_embeddings": 512, "is_encoder_decoder": True}, 512),
+        ({"n_positions": 512, "is_encoder_decoder": True}, None),  # T5's are relative
         ({"n_positions": None}, None),
     ],
 )

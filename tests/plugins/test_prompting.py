@@ -32,9 +32,11 @@ def encoder():
     return Encoder()
 
 
-def make_stream(encoder, task="summarisation"):
+def make_stream(encoder, task="summarisation", symbols=128):
     variant = SimpleNamespace(spec=SimpleNamespace(task=task))
-    return TokenStream(SimpleNamespace(tokenizer=encoder, variant=variant), CORPUS)
+    text = SimpleNamespace(vocab_size=symbols)
+    model = SimpleNamespace(config=SimpleNamespace(get_text_config=lambda decoder: text))
+    return TokenStream(SimpleNamespace(tokenizer=encoder, variant=variant, model=model), CORPUS)
 
 
 def take(stream, batch, tokens):
@@ -64,3 +66,9 @@ def test_a_text_is_encoded_once_and_only_when_it_is_needed(encoder):
 
 def test_a_model_of_prose_reads_prose(encoder):
     assert take(make_stream(encoder, task="prose"), 1, 2) == "pqrst"
+
+
+def test_tokenizer_of_another_model_is_named(encoder):
+    # On a GPU a token too many fails an assertion in a kernel, and the device is lost.
+    with pytest.raises(pytest.fail.Exception, match="gives token 99, and the model has 99: they"):
+        take(make_stream(encoder, symbols=99), 1, 3)
