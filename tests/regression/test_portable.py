@@ -43,6 +43,14 @@ def test_speed_up_may_differ_by_thirty_per_cent_between_devices(ratio, spread, s
     assert "2.00x on the other device; limit +30.0 %" in verdict.reason
 
 
+def test_interval_is_of_the_ratio_between_the_devices():
+    old, new = SpeedUp(2.0, Interval(1.9, 2.1)), SpeedUp(1.2, Interval(1.198, 1.205))
+    verdict = judge_speed_up("tpot_s", old, new)
+    # 1.2 / 2.0, and at most 1.198 / 2.1 to 1.205 / 1.9.
+    assert verdict.ratio == pytest.approx(0.6)
+    assert verdict.interval == pytest.approx((0.570476, 0.634211), rel=1e-5)
+
+
 def test_only_sizes_that_carry_over_are_judged(build_run):
     record = build_run().records[0]
     old = replace(record, metrics={"weights_bytes": 1000, "rss_peak_bytes": 5, "tpot_s": 1.0})
