@@ -8,6 +8,7 @@ from fixtures.reporting.choose import choose, format_choices
 from fixtures.reporting.constraints import ConstraintError, parse_constraints
 from fixtures.reporting.pareto import find_front
 from fixtures.reporting.report import reopen
+from fixtures.reporting.sections.tradeoffs import build_tradeoffs
 
 
 @pytest.fixture
@@ -66,6 +67,86 @@ def test_variant_whose_time_is_tainted_is_never_chosen(ask, world):
         bench["extra_info"]["verdicts"] = [verdict]
 
     assert ask("memory<=1GiB", taint).row.technique == "bf16"
+
+
+def spoil(world, technique, metric, status):
+    """Gives a figure of a variant a verdict; a proof of ``applied`` is made for it."""
+
+    def change(document):
+        bench = world.find(
+            document, "gpt2", technique, "kl_nats" if metric == "applied" else metric
+        )
+        verdict = {"metric": metric, "verdict": status, "reason": "so"}
+        bench["extra_info"]["verdicts"] = [verdict]
+
+    return change
+
+
+@pytest.fixture
+def answers(world):
+    """The three answers of the page on a run of gpt2."""
+
+    def read(change=lambda document: None):
+        document = world.document(models=["gpt2"])
+        change(document)
+        blocks = build_tradeoffs(reopen(world.parse(document))).blocks
+        (row,) = next(block for block in blocks if block.title == "Which to choose").table.rows
+        return [cell.text.split(" ")[0] for cell in row[1:]]
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("metric", "status"),
+    [
+        ("tpot_s", "measuring-error"),
+        ("tpot_s", "tainted"),
+        ("applied", "regressed"),
+        ("applied", "measuring-error"),
+    ],
+)
+def test_page_and_question_refuse_the_same_variants(ask, answers, world, metric, status):
+    assert answers() == ["fp32", "nf4", "fp32"]
+    change = spoil(world, "nf4", metric, status)
+    assert "nf4" not in answers(change)
+    choice = ask("memory<=1.7MiB", change)
+    # Of 4, 2 and 2.4 MiB; nf4's 1.6 is not to be believed.
+    assert choice.row is None
+    assert choice.why == (
+        "3 of 3 miss memory<=1.7MiB (best: bf16, memory 2.000 MiB);"
+        f" not to be believed: nf4 ({metric} {status})"
+    )
+
+
+def test_where_no_variant_is_to_be_believed_each_is_named(ask, world):
+    def taint(document):
+        for technique in world.techniques:
+            spoil(world, technique, "tpot_s", "tainted")(document)
+
+    assert ask("memory<=1GiB", taint).why == (
+        "not to be believed: fp32 (tpot_s tainted), bf16 (tpot_s tainted),"
+        " int8 (tpot_s tainted), nf4 (tpot_s tainted)"
+    )
+
+
+def test_peak_that_is_not_to_be_believed_is_no_smallest(ask, answers, world):
+    change = spoil(world, "nf4", "peak_allocated_bytes", "measuring-error")
+    assert answers(change) == ["fp32", "bf16", "fp32"]
+    assert ask("memory_ratio<=0.45", change).why == (
+        "4 of 4 miss memory_ratio<=0.45 (best: bf16, memory_ratio 0.50x)"
+    )
+
+
+def test_ratio_to_a_peak_that_is_not_to_be_believed_satisfies_nothing(ask, world):
+    change = spoil(world, "fp32", "peak_allocated_bytes", "tainted")
+    assert ask("memory_ratio<=0.45", change).why == (
+        "no figure of memory_ratio<=0.45 is to be believed"
+    )
+    assert ask("memory<=1.7MiB", change).row.technique == "nf4"
+
+
+def test_none_is_as_fast_as_a_reference_whose_time_is_not_to_be_believed(answers, world):
+    assert answers(spoil(world, "fp32", "tpot_s", "measuring-error")) == ["bf16", "nf4", "n/a"]
 
 
 def test_regressed_figure_of_the_chosen_is_not_hidden(ask, world):
