@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given, settings
@@ -37,6 +38,38 @@ def test_label_with_markup_is_drawn_as_text():
     with open_sheet(40, "label") as sheet:
         sheet.write(10, 10, "<b>&", INK, 10, "left")
         assert texts(sheet.render()) == ["&lt;b&gt;&amp;"]
+
+
+CHARTS = {
+    "dots": lambda *names: draw_dots([Dot(name, 1.0) for name in names], "nats", "label"),
+    "stacks": lambda *names: draw_stacks([Stack(name, (1.0,)) for name in names], "MiB", "label"),
+    "tradeoff": lambda *names: draw_tradeoff(
+        [Point(name, 1.0, 9.0 - place, None, True) for place, name in enumerate(names)],
+        "MiB",
+        "label",
+    ),
+    "timelines": lambda *names: draw_timelines(
+        [Line(name, (0, 1), (1.0, 1.0), ("", ""), "") for name in names], 2, ("a", "b"), "label"
+    ),
+}
+
+
+@pytest.mark.parametrize("draw", CHARTS.values(), ids=CHARTS)
+@pytest.mark.parametrize("name", ['nf4" style="}', ' id="x', "a$b$c", r"$\\frac$", "a<b>&'"])
+def test_name_that_looks_like_markup_is_drawn_as_it_is(draw, name):
+    drawn = [text.strip() for text in ElementTree.fromstring(draw(name)).itertext()]
+    assert name.strip() in drawn
+
+
+@pytest.mark.parametrize("draw", CHARTS.values(), ids=CHARTS)
+def test_long_name_is_cut_and_whole_in_a_title(draw):
+    # Joined techniques that differ in their middle alone, and so are drawn alike.
+    names = [f"lora-merged+{'pruned-2of4+' * 9}{more}+distilled+int8" for more in ("a", "b<")]
+    drawn = ElementTree.fromstring(draw(*names, "nf4"))
+    titles = [node.text for node in drawn.iter() if node.tag.endswith("}title")]
+    assert titles == names
+    named = [text for text in map(str.strip, drawn.itertext()) if text.startswith("lora-merged")]
+    assert named[1::2] == ["lora-merged+prun…+distilled+int8"] * 2
 
 
 def test_rounds_show_every_sample_and_both_medians():

@@ -83,6 +83,14 @@ def test_text_of_names_is_shown_as_text(world):
     assert "alert(&#39;x&#39;)" in page
 
 
+def test_name_with_quotes_puts_nothing_into_the_style_of_the_page(world):
+    world.techniques = {"fp32": (1.0,) * 4, 'x" style="} body { color: red" ': (1.0,) * 4}
+    page = format_html(reopen(world.parse(world.document(models=["gpt2"]))))
+    style = page[page.index("<style>") : page.index("</style>")]
+    assert "color: red" not in style
+    assert "color: red" in page
+
+
 def test_each_fate_of_a_case_is_named(world):
     baseline = world.parse(world.document(), "accepted-example.json")
     tonight = world.document(models=["gpt2", "t5-small", "gemma-2b"], day=2)
