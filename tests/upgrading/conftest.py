@@ -43,6 +43,12 @@ def compare(scripted):
 
 
 @pytest.fixture(autouse=True)
+def no_job_summary(monkeypatch):
+    """In CI the summary is that of the job that runs these tests: no place for made-up reports."""
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+
+
+@pytest.fixture(autouse=True)
 def no_process_left():
     """Every worker that a test started has ended by its end."""
     yield

@@ -30,6 +30,15 @@ def no_handlers_left():
     signal.signal(signal.SIGTERM, kept)
 
 
+@pytest.fixture(scope="module")
+def summary(tmp_path_factory):
+    """The job summary that whoever runs these tests has in their environment."""
+    page = tmp_path_factory.mktemp("job") / "summary.md"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GITHUB_STEP_SUMMARY", str(page))
+        yield page
+
+
 @pytest.fixture
 def stage(scripted, monkeypatch):
     """Puts scripted sides in place of built ones; returns what the command was built for."""
@@ -217,6 +226,12 @@ def test_reports_are_written_and_the_job_has_its_summary(stage, tmp_path, monkey
     assert slower["ratio"] == pytest.approx(1.05, rel=1e-3)
     pairs = {(each["case"], each["metric"]): each["restarts"] for each in document["pairs"]}
     assert [len(restart) for restart in pairs[f"{NF4}-b1-p64-n16", "tpot_s"]] == [5, 5]
+
+
+def test_summary_of_the_job_that_runs_these_tests_gets_no_report(summary, stage):
+    stage()
+    assert run("-k", "fp32") == Exit.SAFE
+    assert not summary.exists()
 
 
 def test_report_that_cannot_be_written_is_no_success(stage, tmp_path, capsys):
