@@ -65,7 +65,7 @@ def answer(command):
     }
 
 
-def go_wrong(act, answers):
+def go_wrong(act, told, answers):
     if act == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     if act == "exit":
@@ -81,6 +81,9 @@ def go_wrong(act, answers):
         with open(f"{asked.script}.pids", "a") as file:
             file.write(f"{os.getpid()} {child.pid}\n")
         time.sleep(1000)
+    if act == "dawdle":
+        time.sleep(3)
+        return json.dumps(told)
     if act == "babble":
         return "loading weights: 100 %"
     return json.dumps(act)
@@ -93,6 +96,6 @@ with os.fdopen(asked.commands) as commands, os.fdopen(asked.answers, "w") as ans
         acts = script.get("acts", {}) if late else {}
         told = {"told": answer(command)}
         act = acts.get(command["do"], acts.get(f"{command['do']} {variant}"))
-        text = json.dumps(told) if act is None else go_wrong(act, answers)
+        text = json.dumps(told) if act is None else go_wrong(act, told, answers)
         answers.write(text + "\n")
         answers.flush()

@@ -67,6 +67,15 @@ def test_failure_in_one_case_leaves_the_others_their_verdicts(compare, act, comm
     assert outcome.exit is Exit.FAILED
 
 
+@pytest.mark.parametrize("command", ["build", "describe"])
+def test_failure_of_both_sides_in_one_case_leaves_the_others_their_verdicts(compare, command):
+    act = {"acts": {f"{command} x": "die"}}
+    outcome = compare(["x", "y"], a=act, b=act)
+    (failed,) = outcome.with_status(Status.FAILED)
+    assert (failed.case, failed.side) == ("x-b1-p4-n3", "A")
+    assert statuses(outcome, "y-b1-p4-n3") == SAME
+
+
 def test_hang_in_one_case_leaves_the_others_their_verdicts(compare):
     schedule = Schedule(**{**BRIEF, "timeout_s": 4.0})
     outcome = compare(["x", "y"], b={"acts": {"describe x": "hang"}}, schedule=schedule)

@@ -111,9 +111,25 @@ def test_kills_for_memory_are_counted_as_the_kernel_tells_them(tmp_path):
 
 def test_other_side_is_ready_after_one_failed(couple):
     with couple(acts={"build x": "die"}) as both:
-        with pytest.raises(SideFailure):
+        with pytest.raises(SideFailure) as caught:
             both.ask_both("build", variant="x", weigh=True)
-        both.recover("B")
+        assert caught.value.sides == {"B"}
+        both.recover(caught.value.sides)
+        answers = both.ask_both("build", variant="y", weigh=True)
+        assert answers == {label: {"unsupported": None} for label in "AB"}
+
+
+def test_late_answer_is_never_taken_for_that_of_the_next_command(scripted, tmp_path):
+    # Both refuse x, and say so when nobody waits for it any more.
+    script = {"acts": {"build x": "dawdle"}, "unsupported": ["x"]}
+    with Couple((scripted("A", **script), scripted("B", **script)), 0, tmp_path, []) as both:
+        both._timeout_s = 0.2
+        with pytest.raises(
+            SideFailure, match=r"^A gave no answer to build within 0.2 s$"
+        ) as caught:
+            both.ask_both("build", variant="x", weigh=True)
+        both._timeout_s = 20.0
+        both.recover(caught.value.sides)
         answers = both.ask_both("build", variant="y", weigh=True)
         assert answers == {label: {"unsupported": None} for label in "AB"}
 
