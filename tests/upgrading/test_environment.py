@@ -25,12 +25,22 @@ from fixtures.upgrading.packages import (
 PYTHON = Path(sys.executable)
 
 
-def write_wheel(folder, name, version, requires=()):
-    """A wheel of one module that says its version."""
+# In the sources themselves: any other would have to come from an index.
+BACKEND = """
+import shutil
+
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    shutil.copy("gatedemo-3.0-py3-none-any.whl", folder)
+    return "gatedemo-3.0-py3-none-any.whl"
+"""
+
+
+def write_wheel(folder, name, version, requires=(), says=None):
+    """A wheel of one module that says its version, or something else."""
     info = f"{name}-{version}.dist-info"
     needs = "".join(f"Requires-Dist: {each}\n" for each in requires)
     with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
-        wheel.writestr(f"{name}.py", f"VERSION = {version!r}\n")
+        wheel.writestr(f"{name}.py", f"VERSION = {says or version!r}\n")
         metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}"
         wheel.writestr(f"{info}/METADATA", metadata)
         wheel.writestr(
@@ -113,6 +123,27 @@ def test_environment_is_built_once(base, built, cache, monkeypatch):
     monkeypatch.setattr(environments, "install", lambda *_: pytest.fail("installed again"))
     again = build_environment(base, resolve(base.python, ["gatedemo==2.0"]), cache)
     assert again == built
+
+
+def test_wheel_built_anew_at_its_place_is_installed_anew(base, tmp_path):
+    wheel = tmp_path / "gatedemo-3.0-py3-none-any.whl"
+    for says in ("first", "second"):
+        write_wheel(tmp_path, "gatedemo", "3.0", says=says)
+        found = build_environment(base, resolve(base.python, [str(wheel)]), tmp_path / "cache")
+        assert say(found.python, "gatedemo.VERSION") == says
+
+
+def test_folder_of_sources_is_installed_anew_each_time(base, tmp_path):
+    sources = tmp_path / "sources"
+    sources.mkdir()
+    (sources / "backend.py").write_text(BACKEND)
+    (sources / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    )
+    for says in ("first", "second"):
+        write_wheel(sources, "gatedemo", "3.0", says=says)
+        found = build_environment(base, resolve(base.python, [str(sources)]), tmp_path / "cache")
+        assert say(found.python, "gatedemo.VERSION") == says
 
 
 def test_half_built_environment_is_built_anew_and_by_pip_where_there_is_no_uv(
