@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from fixtures.regression.atomic import StoreWriteError
 from fixtures.upgrading import command
 from fixtures.upgrading.building import NothingDiffers, Setting
 from fixtures.upgrading.command import main
@@ -205,6 +207,49 @@ def test_bisection_is_told_in_a_line(stage, monkeypatch, capsys):
     assert (
         f"bisect: changed {FP32}-b1-p64-n16 results is carried by transformers 5.23.0 -> 5.24.0"
     ) in capsys.readouterr().out
+
+
+def test_interrupted_bisection_loses_nothing_of_the_comparison(
+    stage, tmp_path, monkeypatch, capsys
+):
+    stage(b={"figures": {FP32: {"tokens": [[9, 9, 9]]}}})
+    monkeypatch.setattr(
+        command.Bisection, "run", lambda _: signal.raise_signal(signal.SIGTERM) or "carried"
+    )
+    words = ("-k", "fp32", "--bisect", f"--report={tmp_path / 'report'}")
+    assert run(*words) == Exit.INTERRUPTED
+    page, traced = capsys.readouterr().out, f"changed {FP32}-b1-p64-n16 results"
+    assert f"changed: {FP32}-b1-p64-n16 results: greedy token 1 of row 1 is 9 on B" in page
+    assert f"bisect: {traced}: the search was cut off by an interruption" in page
+    assert "upgrade: interrupted (1 changed, 5 same)" in page
+    document = json.loads((tmp_path / "report" / "upgrade.json").read_text())
+    assert document["exit_status"] == Exit.INTERRUPTED
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        StoreWriteError("/envs could not be locked"),
+        OSError("No space left on device"),
+        subprocess.TimeoutExpired("pip", 1800),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_bisection_that_cannot_go_on_loses_nothing_of_the_comparison(
+    stage, tmp_path, monkeypatch, capsys, error
+):
+    stage(b={"figures": {FP32: {"tokens": [[9, 9, 9]]}}})
+
+    def run_into_it(_):
+        raise error
+
+    monkeypatch.setattr(command.Bisection, "run", run_into_it)
+    words = ("-k", "fp32", "--bisect", f"--report={tmp_path / 'report'}")
+    assert run(*words) == Exit.WORSE
+    page = capsys.readouterr().out
+    assert f"bisect: changed {FP32}-b1-p64-n16 results: the search was cut off: {error}" in page
+    assert "not safe: something got worse (1 changed, 5 same)" in page
+    assert (tmp_path / "report" / "upgrade.md").exists()
 
 
 def test_bisection_without_anything_to_trace_says_so(stage, capsys):
