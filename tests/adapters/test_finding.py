@@ -53,17 +53,22 @@ def test_published_weights_that_know_a_language_have_adapters_trained_on_a_gpu(k
 
 def test_what_is_cached_is_named_by_all_that_makes_it(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    fits = iter("aaab")
+    monkeypatch.setattr(cache, "ensure_fitted", lambda *_: None)
+    monkeypatch.setattr(cache, "identify_fit", lambda folder: next(fits))
     names = {
-        cache.cached_folder(weights(kind), method).name
+        cache.cached_folder(weights(kind), method, GPU).name
         for kind in ("hub", "fitted")
         for method in ("lora", "lora-heavy", "full")
     }
     assert len(names) == 6
-    before = cache.cached_folder(weights("hub"), "lora")
-    assert before == cache.cached_folder(weights("hub"), "lora")
+    # Fitted anew, by the same recipe: a base that the cached adapter was not trained on.
+    assert cache.cached_folder(weights("fitted"), "lora", GPU).name not in names
+    before = cache.cached_folder(weights("hub"), "lora", GPU)
+    assert before == cache.cached_folder(weights("hub"), "lora", GPU)
     assert before.is_relative_to(tmp_path)
     monkeypatch.setattr(cache, "version", lambda name: "another")
-    assert cache.cached_folder(weights("hub"), "lora") != before
+    assert cache.cached_folder(weights("hub"), "lora", GPU) != before
 
 
 def test_folder_that_is_there_is_not_made_again_and_a_failed_one_is_not_there(tmp_path):

@@ -95,6 +95,7 @@ def test_damaged_provenance_is_named(folder, load, text):
 @pytest.mark.parametrize(
     ("field", "value", "complaint"),
     [
+        ("n_layer", 1, r"asks for neither transformer\.h\.1\.\S+ nor 10 more tensors"),
         ("n_layer", 3, r"the weights lack transformer\.h\.2\.\S+ and 11 more tensors"),
         ("n_positions", 300, r"wpe\.weight is \[256, 128\] in the weights and \[300, 128\]"),
     ],

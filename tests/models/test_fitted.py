@@ -89,6 +89,17 @@ def test_the_note_says_how_it_was_made(quick, cpu):
     assert note["device"] == cpu.name
 
 
+def test_all_that_decides_the_weights_decides_the_folder(quick, monkeypatch):
+    spec = MODELS["gpt-neo-1.3b"]
+    names = {fitted_folder(spec, "tiny").name}
+    for name in ("PROSE_CONTEXT", "SUMMARY_WEIGHT"):
+        with monkeypatch.context() as patch:
+            patch.setattr(fitted, name, 7)
+            names.add(fitted_folder(spec, "tiny").name)
+    plain = dataclasses.replace(spec, start_published=None)
+    assert len(names | {fitted_folder(plain, "tiny").name}) == 4
+
+
 def test_another_recipe_or_another_scale_has_another_folder(quick, monkeypatch):
     spec = MODELS["gpt2"]
     first = fitted_folder(spec, "tiny")
