@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.regression.baseline import BaselineRefused, BaselineStore
 from fixtures.regression.merging import MergeError, merge_runs
 from fixtures.regression.run import parse_run
 
@@ -80,15 +81,43 @@ def test_shard_is_no_history_and_its_merged_run_is(shard):
     assert merge_runs([shard(1, 2), shard(2, 2)], ORDER).fault is None
 
 
-def test_canaries_are_medians_over_the_shards(shard):
-    canaries = ({"copy_s": 0.010}, {"copy_s": 0.030}, {"copy_s": 0.014})
-    shards = [
-        shard(number, 3, ("suite", "canaries"), {"start": taken, "end": {}})
-        for number, taken in enumerate(canaries, start=1)
+def with_canaries(shard, *canaries):
+    """A shard for each pair of a start and an end."""
+    return [
+        shard(
+            number,
+            len(canaries),
+            ("suite", "canaries"),
+            {"start": {"copy_s": start}, "end": {"copy_s": end} if end else {}},
+        )
+        for number, (start, end) in enumerate(canaries, start=1)
     ]
+
+
+def test_canaries_at_the_start_are_medians_over_the_shards(shard):
+    shards = with_canaries(shard, (0.010, None), (0.030, None), (0.014, None))
     suite = merge_runs(shards, ORDER).suite
     assert suite["canaries"] == {"start": {"copy_s": 0.014}, "end": {}}
-    assert [each["canaries"]["start"] for each in suite["merged"]] == list(canaries)
+    starts = [each["canaries"]["start"]["copy_s"] for each in suite["merged"]]
+    assert starts == [0.010, 0.030, 0.014]
+
+
+@pytest.mark.parametrize(("end", "change"), [(0.04, r"\+100.0 %"), (0.01, "-50.0 %")])
+def test_machine_of_one_shard_that_changed_refuses_the_merged_run(shard, tmp_path, end, change):
+    shards = with_canaries(shard, (0.02, 0.02), (0.02, end), (0.02, 0.0202))
+    merged = merge_runs(shards, ORDER)
+    assert merged.moves == {"copy_s": pytest.approx(2.0)}
+    assert merged.suite["canaries"] == {"start": {"copy_s": 0.02}, "end": {"copy_s": end}}
+    with pytest.raises(BaselineRefused, match=f"the machine changed .*canary copy_s {change}"):
+        BaselineStore(tmp_path).accept(merged, "please")
+
+
+def test_merged_run_that_was_saved_with_medians_alone_moved_as_its_shards_did(shard):
+    merged = merge_runs(with_canaries(shard, (0.02, 0.02), (0.02, 0.04), (0.02, 0.02)), ORDER)
+    medians = {"start": {"copy_s": 0.02}, "end": {"copy_s": 0.02}}
+    suite = {**merged.suite, "canaries": medians}
+    saved = parse_run({**merged.document, "suite": suite}, merged.path)
+    assert saved.moves == {"copy_s": 2.0}
 
 
 @pytest.mark.parametrize(
