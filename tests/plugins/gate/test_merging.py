@@ -97,8 +97,28 @@ def test_merged_run_is_saved_whole_once_and_can_be_accepted(measured):
     assert f"accepted {path.name} as baselines/accepted-" in finished.text
     again = merge(stage)
     assert again.status == 4
-    assert re.fullmatch(f"these shards were merged before, into .*{path.name}; .*", error(again))
+    sentence = f"shard-1.json, shard-2.json were merged before, into .*{path.name}; .*"
+    assert re.fullmatch(sentence, error(again))
     assert merge(stage, "--benchmark-json=again.json").status == 0
+
+
+def test_shard_of_another_night_is_refused_where_that_night_was_merged(measured):
+    stage, _ = measured
+    shards = [read(stage.root / f"shard-{number}.json") for number in (1, 2)]
+    for night in (1, 2):
+        for number, whole in enumerate(shards, start=1):
+            whole["datetime"] = f"2026-02-0{night}T02:1{number}:00+00:00"
+            (stage.root / f"night-{night}-{number}.json").write_text(json.dumps(whole))
+    assert merge(stage, files=("night-1-1.json", "night-1-2.json")).status == 0
+    before = stage.saved()
+    # The later shard is new, and gives the run its time.
+    mixed = merge(stage, files=("night-1-1.json", "night-2-2.json"))
+    assert mixed.status == 4
+    assert re.fullmatch(
+        f"night-1-1.json was merged before, into .*{before[-1].name}; .*", error(mixed)
+    )
+    assert stage.saved() == before
+    assert merge(stage, files=("night-2-1.json", "night-2-2.json")).status == 0
 
 
 def test_shard_alone_never_becomes_the_baseline(measured):
