@@ -176,6 +176,21 @@ def test_case_that_no_shard_measured_is_missing_from_the_merged_run(measured):
     assert {line.split("-")[1] for line in merged.said("missing: ")} == {"bf16"}
 
 
+def test_merged_run_of_chosen_models_misses_what_a_whole_one_of_them_does(measured):
+    stage, _ = measured
+    script = {"techniques": ["fp32", "nf4", "int8", "fp4"], "unsupported": ["fp4"]}
+    whole = stage.run("--models=gpt2", "--strict-baseline", **script)
+    for number in (1, 2):
+        part = (f"--shard={number}/2", f"--benchmark-json=chosen-{number}.json")
+        assert stage.run("--models=gpt2", *part, **script).status == 0
+    files = ("chosen-1.json", "chosen-2.json")
+    merged = merge(stage, "--strict-baseline", "--benchmark-json=merged.json", files=files)
+    assert (whole.status, merged.status) == (1, 1)
+    assert len(whole.said("missing: tiny gpt2-bf16-")) == 5  # all that its baseline has of bf16
+    assert merged.said("missing: ") == whole.said("missing: ")
+    assert read(stage.root / "merged.json")["suite"]["left_out"] == ["--models was given"]
+
+
 def test_shards_of_a_gpu_are_merged_where_none_is(measured):
     stage, _ = measured
     gpu = {
