@@ -256,3 +256,38 @@ def test_command_that_makes_no_sense_is_refused_in_one_sentence(measured, argume
     finished = measured[0].run(*arguments)
     assert finished.status == 4
     assert re.fullmatch(sentence, error(finished))
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *(
+            "-kfp32",
+            "-mcpu",
+            "--weights=seeded",
+            "--corpus=none.txt",
+            "--rounds=12",
+            "--articles=3",
+        ),
+        *("--threads=2", "--workers=1", "--profile", "--plant=tpot_s:+5%@*", "--exclusive"),
+        *("--portable", "--calibrate=2", "--shard=1/2", "--collect-only"),
+    ],
+)
+def test_option_of_measuring_is_refused_beside_merge(measured, option):
+    finished = measured[0].run("--merge=shard-1.json", "--merge=shard-2.json", option)
+    assert finished.status == 4
+    name = option.partition("=")[0] if option.startswith("--") else option[:2]
+    assert error(finished) == f"--merge runs no test; {name} goes with each shard's run"
+
+
+def test_options_of_judging_saving_and_reporting_are_used_beside_merge(measured):
+    stage, _ = measured
+    finished = merge(
+        stage,
+        *("--strict-baseline", "--benchmark-compare=0002", "--benchmark-json=used.json", "-n0"),
+        *("--report=used", "--recommend=disk<=1GiB"),
+    )
+    assert finished.status == 0, finished.text
+    assert "judged against: 0002_made.json" in finished.text
+    assert "recommended for disk<=1GiB:" in finished.text
+    assert (stage.root / "used.json").is_file() and (stage.root / "used/report.md").is_file()
