@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.plugins.reporting import _OF_A_RUN
+
 SAVED = Path(__file__).parents[1] / "data" / "saved_run.json"
 FILES = ["report.html", "report.md", "results.csv", "results.json"]
 SMALL = ("perf_tests", "-m", "cpu", "--models", "gpt2", "--scale", "tiny", "-k", "storage")
@@ -72,6 +74,37 @@ def test_what_cannot_be_done_is_refused_before_anything_runs(store, arguments, s
     finished = store.run(*arguments)
     assert finished.status == 4
     assert re.fullmatch(sentence, finished.error)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["--accept-baseline=0001", "--reason=x"], ["--merge=a.json"], ["--calibrate=2"]),
+        *(["-k", "fp32"], ["-m", "cpu"], ["--strict-baseline"], ["--plant=tpot_s:+5%@*"]),
+        *(["--profile"], ["--models=gpt2"], ["--weights=seeded"], ["--rounds=12"], ["-n", "2"]),
+        *(["--workers=1"], ["--intended=gpt2"], ["--benchmark-autosave"]),
+        ["--benchmark-json=run.json"],
+    ],
+    ids=" ".join,
+)
+def test_option_that_a_saved_run_would_ignore_is_refused(store, arguments):
+    before = [path.read_bytes() for path in store.saved()]
+    finished = store.run("--from=0001", "--report=out", *arguments)
+    assert finished.status == 4
+    name = arguments[0].partition("=")[0]
+    assert finished.error == f"--from takes a saved run as it is; {name} goes without --from"
+    assert [path.read_bytes() for path in store.saved()] == before
+    assert not list((store.root / "baselines").glob("accepted-*"))
+
+
+def test_saved_run_is_reported_beside_the_one_that_is_named(store):
+    finished = store.run("--from=0001", "--report=out", "--benchmark-compare=0001", "-q")
+    assert finished.status == 0, finished.text
+
+
+def test_options_that_are_refused_exist(shared_checkout):
+    known = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", shared_checkout.run("--help").text))
+    assert set(_OF_A_RUN) <= known
 
 
 def test_damaged_run_is_named_and_not_reported(store):

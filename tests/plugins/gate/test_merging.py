@@ -241,6 +241,10 @@ def test_test_that_failed_in_a_shard_fails_the_merged_run(measured):
         ),
         (["--merge=shard-1.json", "-n2"], "--merge runs no test; -n goes with each shard's run"),
         (
+            ["--from=0001", "--report=out", "--merge=shard-1.json"],
+            "--from .* --merge goes without .*",
+        ),
+        (
             ["--merge=shard-1.json", "--accept-baseline=0001", "--reason=x"],
             "--merge accepts what it merges; give --accept-baseline no name",
         ),
