@@ -129,6 +129,23 @@ def measured(new_checkout):
     return checkout, finished
 
 
+@pytest.mark.parametrize(
+    "run", [["--from=0001"], [*SMALL, "--techniques=fp32"]], ids=["saved", "measured"]
+)
+def test_summary_that_cannot_be_written_hides_neither_report_nor_answer(store, run):
+    folder = str(store.root)
+    finished = store.run(
+        *(*run, "--report=out", "--recommend=disk<=1MiB"), env={"GITHUB_STEP_SUMMARY": folder}
+    )
+    assert finished.status == 1, finished.text
+    assert "no report was written" not in finished.text
+    assert any(line.startswith("report: out/report.html, ") for line in finished.lines)
+    assert any(line.startswith("recommended for disk<=1MiB:") for line in finished.lines)
+    said = f"the job's summary could not be written: [Errno 21] Is a directory: '{folder}'"
+    assert said in finished.lines
+    assert sorted(path.name for path in (store.root / "out").iterdir()) == FILES
+
+
 def test_each_variant_leaves_a_line_and_pytest_no_dots(measured):
     _, finished = measured
     progress = [line for line in finished.lines if re.match(r"\[\d/\d\] ", line)]
