@@ -66,6 +66,7 @@ def test_published_shape_is_trained_once_and_its_losses_are_kept(tmp_path, monke
         return make
 
     monkeypatch.setattr(reference, "_maker", maker)
+    monkeypatch.setattr("fixtures.adapters.cache.ensure_fitted", lambda *_: None)
     weights = Weights(MODELS["gpt2"], "published", "fitted", None, "for a test")
     for _ in range(2):
         assert find_full_losses(weights, CPU) == TextLosses((3, 4), (1.0, 2.0))
