@@ -156,6 +156,7 @@ def test_reference_over_other_tokens_is_refused():
         (0.96, 0.09, Status.REGRESSED),
         (0.09, 0.96, Status.IMPROVED),
         (0.0, 0.5, Status.UNDECIDED),
+        (0.96, None, Status.MISSING),
     ],
 )
 def test_reference_must_write_as_well_as_it_wrote(old, new, status):
