@@ -79,6 +79,17 @@ def test_encoder_and_decoder_of_t5_are_both_adapted(build: Callable[..., Any]) -
     assert sum(".EncDecAttention." in name for name in names) == 2 * 4
 
 
+def test_gated_t5_is_adapted_in_every_layer_too() -> None:
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    shape: dict[str, Any] = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4}
+    config = T5Config(vocab_size=40, feed_forward_proj="gated-gelu", **shape)
+    model = attach_adapter(T5ForConditionalGeneration(config), MODELS["t5-small"], LORA, 0)
+    names = find_adapter_layers(model)
+    assert sum(name.startswith("encoder.") for name in names) == 2 * 7
+    assert sum(name.startswith("decoder.") for name in names) == 2 * 11
+
+
 @pytest.mark.parametrize("name", ["lora", "ia3"])
 @pytest.mark.parametrize("key", ["gpt2", "t5-small", "small-gpt"])
 def test_a_fresh_adapter_answers_as_its_base_to_the_bit(
