@@ -17,6 +17,7 @@ from fixtures.measurement.memory import (
     measure_phase_memory,
     measure_rss_peak,
     release_memory,
+    release_workspaces,
 )
 
 MIB = 2**20
@@ -128,8 +129,13 @@ def test_cpu_phase_adds_the_models_bytes_and_prepares_every_run(cpu):
     assert calls == ["prepare", "run"] * 3
 
 
+# PyTorch's allocator tells of what was asked for beside what it gave out; CUDA's own does not.
+@pytest.mark.parametrize(
+    ("stats", "allocated"),
+    [({"requested_bytes.all.peak": 650, "requested_bytes.all.current": 10}, 650), ({}, 700)],
+)
 def test_gpu_phase_resets_the_peaks_after_the_warm_up_and_reads_them_after_the_wait(
-    monkeypatch, gpu
+    monkeypatch, gpu, stats, allocated
 ):
     calls = []
     cuda = SimpleNamespace(
@@ -138,15 +144,29 @@ def test_gpu_phase_resets_the_peaks_after_the_warm_up_and_reads_them_after_the_w
         reset_peak_memory_stats=lambda device: calls.append("reset"),
         max_memory_allocated=lambda device: calls.append("read") or 700,
         max_memory_reserved=lambda device: 900,
+        memory_stats=lambda device: stats,
     )
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
     reading = measure_phase_memory(gpu, None, lambda: calls.append("run"))
     assert calls == ["run", "wait", "empty", "reset", "run", "wait", "read"]
     assert reading == {
-        "peak_allocated_bytes": 700,
+        "peak_allocated_bytes": allocated,
         "peak_reserved_bytes": 900,
         "rss_peak_bytes": None,
     }
+
+
+def test_workspaces_are_a_gpus_alone_and_their_blocks_go_back(monkeypatch, gpu, cpu):
+    calls = []
+    cuda = SimpleNamespace(
+        synchronize=lambda device: None, empty_cache=lambda: calls.append("empty")
+    )
+    clear = SimpleNamespace(_cuda_clearCublasWorkspaces=lambda: calls.append("clear"))
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda, _C=clear))
+    release_workspaces(cpu)
+    assert calls == []
+    release_workspaces(gpu)
+    assert calls == ["clear", "empty"]
 
 
 def test_released_heap_leaves_the_resident_set(cpu):

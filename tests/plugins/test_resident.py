@@ -82,6 +82,15 @@ def test_weights_that_cannot_be_read_fail_the_test_and_leave_the_place_empty():
     assert left == []
 
 
+def test_workspaces_are_given_back_behind_a_model_and_whatever_it_captured(monkeypatch):
+    calls = []
+    for name in ("release_memory", "release_workspaces"):
+        monkeypatch.setattr(resident_module, name, lambda device, name=name: calls.append(name))
+    with Resident().reside(CPU, lambda: "variant", calls.append):
+        assert calls == []
+    assert calls == ["variant", "release_memory", "release_workspaces"]
+
+
 @pytest.mark.parametrize(("held", "doubted"), [(64 * MIB, False), (1.03 * GIB, True)])
 def test_peak_with_another_model_in_it_is_no_measurement(held, doubted, monkeypatch):
     monkeypatch.setattr(resident_module, "held_bytes", lambda device: int(held))
