@@ -110,6 +110,16 @@ def test_what_the_technique_keeps_is_let_go_with_the_planted_model(cell, monkeyp
     assert released == [cell.technique]
 
 
+def test_rows_are_kept_by_the_technique_that_is_on(cell, monkeypatch):
+    kept = []
+    keep = lambda self, model, rows: kept.append((self, model, rows))  # noqa: E731
+    monkeypatch.setattr(type(cell.technique), "keep_rows", keep)
+    plant_variant(cell, [parse_plant("technique:off@*")]).technique.keep_rows("model", 8)
+    assert kept == []
+    plant_variant(cell, [parse_plant("copy:weights@*")]).technique.keep_rows("model", 8)
+    assert kept == [(cell.technique, "model", 8)]
+
+
 def test_variant_that_is_not_meant_stays_itself(cell):
     plants = [parse_plant("technique:off@gpt2-*"), parse_plant("tpot_s:+5%@*")]
     assert plant_variant(cell, plants) is cell

@@ -98,3 +98,14 @@ def test_what_is_saved_can_be_loaded_again(
     assert "pinned" not in (tmp_path / "config.json").read_text()
     again = type(model).from_pretrained(tmp_path, attn_implementation="eager").eval()
     torch.testing.assert_close(run_of(again)(), run_of(model)(), atol=1e-5, rtol=0)
+
+
+def test_each_part_lets_go_of_other_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    technique = find_technique("nf4+compiled")
+    kept: list[tuple[str, int]] = []
+    for part in technique.parts:  # type: ignore[attr-defined]
+        monkeypatch.setattr(
+            type(part), "keep_rows", lambda self, model, rows: kept.append((self.name, rows))
+        )
+    technique.keep_rows(None, 8)  # type: ignore[arg-type]
+    assert kept == [("nf4", 8), ("compiled", 8)]

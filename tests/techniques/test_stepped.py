@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -101,6 +103,27 @@ def test_later_prompt_takes_the_buffers(pair: Callable[..., Any]) -> None:
     phases.prefill(model, ids(1, 9))
     with pytest.raises(RuntimeError, match=r"^a later prompt has taken .*; prefill it again$"):
         phases.decode(model, first, 2)
+
+
+def test_what_is_kept_of_other_rows_is_let_go(pair: Callable[..., Any]) -> None:
+    _, model = pair("small-gpt")
+    first = phases.prefill(model, ids(1, 8))
+    phases.decode(model, first, 2)
+    tokens = decode(model, ids(3, 8), 2)
+    buffers = [weakref.ref(slots.keys) for slots in model.forward.steps[1, stepped.GRANULE].slots]
+    model.forward.prompt._captured = {(1, 8): None, (3, 8): None}
+    model.forward.keep_rows(3)
+    assert [*model.forward.steps] == [(3, stepped.GRANULE)]
+    assert [*model.forward.prompt._captured] == [(3, 8)]
+    with pytest.raises(RuntimeError, match=r"^a later prompt has taken .*; prefill it again$"):
+        phases.decode(model, phases.rewind(model, first), 2)
+    del first
+    gc.collect()
+    assert buffers
+    assert [buffer() for buffer in buffers] == [None] * len(buffers)
+    assert torch.equal(decode(model, ids(3, 8), 2), tokens)
+    decode(model, ids(1, 8), 2)
+    assert [*model.forward.steps] == [(3, stepped.GRANULE), (1, stepped.GRANULE)]
 
 
 def test_call_for_all_logits_runs_as_it_did(pair: Callable[..., Any]) -> None:

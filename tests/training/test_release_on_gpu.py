@@ -7,7 +7,7 @@ import torch
 
 from fixtures.device import detect_gpu
 from fixtures.measurement import phases
-from fixtures.measurement.memory import release_memory
+from fixtures.measurement.memory import release_memory, release_workspaces
 from fixtures.models.registry import MODELS
 from fixtures.models.weights import Weights
 from fixtures.techniques.registry import find_technique
@@ -23,7 +23,7 @@ DEVICE = detect_gpu()
 if DEVICE is None:
     pytest.skip("these need a GPU, and none is usable", allow_module_level=True)
 
-# The libraries' own workspaces, which stay with the process, are taken by the first use.
+# The libraries' own workspaces are taken by the first use.
 SLACK = MIB
 
 
@@ -68,3 +68,32 @@ def test_nothing_of_a_variant_stays(weights, technique):
     before = _held()
     answer()
     assert _held() <= before + SLACK
+
+
+@pytest.mark.parametrize("technique", ["bf16", "compiled+bf16"])
+def test_what_is_kept_of_other_rows_is_let_go(weights, technique):
+    variant = Variant(weights.spec, find_technique(technique), "tiny", "seeded")
+    ids = torch.arange(3, 35, device=DEVICE.torch_device).reshape(2, 16)
+    built = build_variant(variant, DEVICE, weights)
+
+    def answer(rows: torch.Tensor) -> int:
+        for _ in range(3):  # compiled, captured, replayed
+            phases.decode(built.model, phases.prefill(built.model, rows), 2)
+        return _held()
+
+    before = answer(ids)
+    both = answer(ids[:1])
+    built.keep_rows(2)
+    assert _held() == before
+    assert (both > before) == (technique == "compiled+bf16")
+
+
+def test_workspaces_of_a_backward_pass_are_given_back():
+    release_workspaces(DEVICE)
+    before = _held()
+    weight = torch.randn(256, 256, device=DEVICE.torch_device, requires_grad=True)
+    (weight @ weight).sum().backward()  # in a thread, and so by a handle, of its own
+    del weight
+    assert _held() >= before + 16 * MIB
+    release_workspaces(DEVICE)
+    assert _held() <= before
