@@ -154,14 +154,43 @@ def test_a_launch_that_was_held_up_has_another_in_its_place():
     assert run_on(Stalled(), [(10e-6, 800e-6)], count=10) == pytest.approx([0.8e-3] * 10)
 
 
-def test_a_host_that_is_held_up_each_time_is_not_waited_for():
-    class Late(Gpu):
-        """Its host is held up at each kernel behind the sixth, which is the third spin."""
+def test_a_host_that_becomes_slow_is_given_longer():
+    class Slowed(Gpu):
+        """Its host takes 0.1 s for each kernel behind the sixth, which is the third spin."""
 
         def launch(self, host_s, gpu_s):
             super().launch(host_s + (0.1 if self.kernels > 5 else 0.0), gpu_s)
 
-    assert run_on(Late(), REPLAYED, count=10) == pytest.approx([0.8e-3] * 2)
+    assert run_on(Slowed(), REPLAYED, count=10) == pytest.approx([0.8e-3] * 10)
+
+
+def test_a_host_that_takes_longer_each_time_is_not_waited_for():
+    class Tiring(Gpu):
+        """Its host takes twice as long for each pass behind the second as for the one before."""
+
+        def launch(self, host_s, gpu_s):
+            passes = self.kernels // 2
+            super().launch(host_s * 2 ** max(0, passes - 2), gpu_s)
+
+    gpu = Tiring()
+    assert run_on(gpu, [(1e-3, 800e-6)], count=10) == pytest.approx([0.8e-3] * 2)
+    assert 2.0 < gpu.host_s < 6.0  # two seconds, and the pass at hand
+
+
+def test_spins_are_half_as_long_again_as_the_launches_before():
+    """A pass that was watched takes its host five times as long, and is no measure for others."""
+    spins = []
+
+    class Watched(Gpu):
+        def launch(self, host_s, gpu_s):
+            super().launch(host_s * (5 if self.mode == "warn" else 1), gpu_s)
+
+        def sleep(self, cycles):
+            spins.append(cycles / 2e9)
+            super().sleep(cycles)
+
+    run_on(Watched(), EAGER, count=4)
+    assert spins == pytest.approx([7.5e-3, 1.5e-3, 1.5e-3, 1.5e-3], rel=1e-3)
 
 
 def test_kernel_that_occupies_the_gpu_takes_its_seconds_at_two_gigahertz():
