@@ -181,10 +181,10 @@ def build_gpu_rounds(build_rounds, time, monkeypatch):
     [
         ((7.0, 7.087), [], False, 44),
         ((7.0, 7.089, 8.0, 8.411), [0.824], False, 44),  # what ran before was at the limit
-        ((7.0, 7.089, 8.0, 8.413), [0.824], True, 500),  # 2 s
+        ((7.0, 7.089, 8.0, 8.413), [0.824], True, 250),  # 1 s
     ],
 )
-def test_a_gpu_at_its_power_limit_is_timed_over_whole_swings_of_its_clock(
+def test_a_gpu_at_its_power_limit_is_timed_over_a_whole_swing_of_its_clock(
     build_gpu_rounds, held_s, pauses_s, at_limit, taken
 ):
     rounds = build_gpu_rounds(*held_s)
