@@ -299,3 +299,11 @@ def test_no_module_is_asked_within_a_round_for_what_it_lacks(monkeypatch):
         missed.clear()
         prefill(model, ids)
     assert missed == own  # the library's, and none beside them
+
+
+def test_a_model_that_keeps_a_state_and_no_cache_is_named():
+    from transformers import MambaConfig, MambaForCausalLM
+
+    config = MambaConfig(vocab_size=50, hidden_size=8, num_hidden_layers=1, state_size=2)
+    with pytest.raises(PhaseError, match=r"^MambaForCausalLM gave no cache of keys and values"):
+        prefill(MambaForCausalLM(config).eval(), torch.tensor([[3, 4, 5]]))

@@ -148,6 +148,28 @@ def test_checkpoint_that_is_quantised_already_is_refused(tmp_path):
         spec_for_path(str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("model_type", "classes", "refused"),
+    [
+        ("bert", ["BertForMaskedLM"], "BertForMaskedLM"),
+        ("gpt2", ["GPT2ForSequenceClassification"], "GPT2ForSequenceClassification"),
+        ("bert", ["BertLMHeadModel"], None),
+        ("bart", ["BartForConditionalGeneration", "BartForSequenceClassification"], None),
+        ("gpt2", None, None),
+    ],
+)
+def test_a_checkpoint_with_a_head_for_something_else_is_refused(
+    tmp_path, model_type, classes, refused
+):
+    config = {"model_type": model_type, "architectures": classes}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    if refused is None:
+        assert spec_for_path(str(tmp_path)).kind == "causal"
+        return
+    with pytest.raises(UnknownModel, match=f"is a {refused}, which writes no text$"):
+        spec_for_path(str(tmp_path))
+
+
 def test_small_gpt_of_the_user_is_known():
     folder = CHECKPOINTS / "small-gpt"
     # In a process of its own: here other tests have made the model known.

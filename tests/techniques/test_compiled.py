@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -63,6 +64,22 @@ def test_a_model_with_sliding_windows_is_declined(triton: None, h100: Device) ->
     spec = replace(MODELS["gpt2"], key="mistral", build_config=build_config)
     reason = find_technique("compiled").unsupported(spec, h100)
     assert reason == "compiled needs full attention in every layer, not sliding_attention"
+
+
+def test_a_model_that_takes_no_attention_by_name_is_declined(triton: None, h100: Device) -> None:
+    def build_config(scale: str) -> Any:
+        from transformers import GPTJConfig
+
+        return GPTJConfig(n_layer=1)
+
+    spec = replace(MODELS["gpt2"], key="gpt-j", build_config=build_config)
+    reason = find_technique("compiled").unsupported(spec, h100)
+    assert reason == "compiled brings its own attention, which GPTJForCausalLM does not take"
+    unknown = replace(
+        spec, build_config=lambda scale: SimpleNamespace(get_text_config=lambda decoder: None)
+    )
+    reason = find_technique("compiled").unsupported(unknown, h100)
+    assert reason == "compiled brings its own attention, which gpt-j does not take"
 
 
 def test_quantised_parts_go_along_unless_they_ask_the_host(
