@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -129,6 +130,19 @@ def test_flash_on_a_gpu_needs_16_bits(gpt2: ModelSpec, h100: Device) -> None:
 def test_flash_on_a_gpu_needs_scores_without_bias(t5: ModelSpec, h100: Device) -> None:
     reason = find_technique("flash+bf16").unsupported(t5, h100)
     assert reason == "T5ForConditionalGeneration does not support flash attention"
+
+
+def test_flash_that_is_pinned_on_a_gpu_is_asked_for_by_name(h100: Device) -> None:
+    def build_config(scale: str) -> Any:
+        from transformers import FalconConfig
+
+        return FalconConfig(num_hidden_layers=1)
+
+    spec = replace(MODELS["gpt2"], key="falcon", build_config=build_config)
+    reason = find_technique("flash+bf16").unsupported(spec, h100)
+    assert reason == "FalconForCausalLM does not ask for attention by name"
+    reason = find_technique("flash+bf16").unsupported(MODELS["gpt-neo-1.3b"], h100)
+    assert reason == "flash needs SDPA attention, which GPTNeoForCausalLM does not have"
 
 
 def test_flash_needs_an_ampere_gpu(gpt2: ModelSpec, t4: Device) -> None:
