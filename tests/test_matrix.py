@@ -277,7 +277,9 @@ def test_gpu_meters_what_runs_kernels_of_its_own(select):
         ]
 
     own = ["fp32", "tf32", "bf16", "flash+bf16", "compiled+bf16", "int8", "nf4", "nf4+compiled"]
-    assert metered(select(models="gpt2")) == [*own, "pruned-2of4"]
+    assert metered(select(models="gemma-2b")) == [*own, "pruned-2of4"]
+    # In eager steps of a smaller one a GPU mostly waits.
+    assert metered(select(models="gpt2")) == ["fp32", "bf16", "compiled+bf16", "nf4+compiled"]
     assert metered(select(models="gpt2", techniques="fp4,sdpa+bf16")) == ["fp4", "sdpa+bf16"]
 
 
