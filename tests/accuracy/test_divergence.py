@@ -16,7 +16,6 @@ def scores(top1, label=(0, 0, 0, 0), margin=(1, 1, 1, 1), p=(1, 1, 1, 1), kl=Non
         nll=-np.log(p),
         label=np.array(label),
         cluster=np.arange(len(label)) // 2,
-        after_prompt=np.ones(len(label), dtype=bool),
         top1=np.array(top1),
         margin=np.array(margin, dtype=float),
         kl=None if kl is None else np.array(kl, dtype=float),

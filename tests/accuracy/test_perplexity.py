@@ -17,7 +17,6 @@ def scores(nll, cluster, label=None):
         nll=np.array(nll, dtype=float),
         label=zeros if label is None else np.array(label),
         cluster=np.array(cluster),
-        after_prompt=zeros.astype(bool),
         top1=zeros,
         margin=zeros.astype(float),
     )

@@ -25,8 +25,8 @@ SWAPPED = [math.log(0.25), math.log(0.25), math.log(0.5)]
 CAUSAL = ["gpt2", "gpt-neo", "gemma"]
 
 
-def causal(*ids, cluster=0, prompt_length=0):
-    return Example(ids, (NOT_SCORED, *ids[1:]), cluster, prompt_length)
+def causal(*ids, cluster=0):
+    return Example(ids, (NOT_SCORED, *ids[1:]), cluster)
 
 
 def test_perplexity_of_uniform_logits_is_the_vocabulary_size(table_model):
@@ -58,13 +58,6 @@ def test_labels_that_are_not_scored_do_not_count(table_model):
     scores = score(table_model([HALVES] * 3), [masked])
     assert scores.nll == pytest.approx([2 * LN2], rel=1e-6)
     assert scores.cluster.tolist() == [3]
-
-
-def test_tokens_behind_the_prompt_can_be_taken_alone(table_model):
-    example = causal(0, 0, 1, 2, prompt_length=2)
-    scores = score(table_model([HALVES] * 3), [example])
-    assert scores.after_prompt.tolist() == [False, True, True]
-    assert scores.without_prompt().nll == pytest.approx([2 * LN2] * 2, rel=1e-6)
 
 
 def test_softmax_is_fp32_whatever_the_model_computes_in(table_model):

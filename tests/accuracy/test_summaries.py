@@ -53,20 +53,6 @@ def test_summaries_do_not_change_with_the_batch(name, tiny_model, tokenizer, art
     model = tiny_model(name)
     alone = generate_summaries(model, tokenizer, articles, 6, batch_size=1)
     assert generate_summaries(model, tokenizer, articles, 6, batch_size=12) == alone
-    assert generate_summaries(model, tokenizer, articles, 6, pad=False) == alone
-
-
-def test_unpadded_batches_hold_prompts_of_one_length(tiny_model, tokenizer, articles, monkeypatch):
-    model, masks = tiny_model("gpt2"), []
-    generate = model.generate
-    monkeypatch.setattr(
-        model,
-        "generate",
-        lambda **inputs: masks.append(inputs["attention_mask"]) or generate(**inputs),
-    )
-    generate_summaries(model, tokenizer, articles, 2, batch_size=4, pad=False)
-    assert all(bool(mask.all()) for mask in masks)
-    assert sum(len(mask) for mask in masks) == len(articles)
 
 
 def test_checkpoint_settings_for_sampling_do_not_reach_the_summaries(

@@ -75,7 +75,6 @@ def test_losses_are_summed_by_text_whatever_the_order_of_the_tokens():
         nll=np.array([1.0, 2.0, 4.0, 8.0, 16.0]),
         label=np.zeros(count, dtype=np.int64),
         cluster=np.array([4, 9, 4, 9, 9]),
-        after_prompt=np.ones(count, dtype=bool),
         top1=np.zeros(count, dtype=np.int64),
         margin=np.zeros(count),
     )

@@ -76,12 +76,6 @@ def test_shift_the_other_way_is_improved():
     assert move.status is Status.IMPROVED
 
 
-def test_noise_of_the_device_widens_the_limit():
-    old = ArticleDifferences.from_tokens(draw(0), CLUSTERS)
-    new = ArticleDifferences.from_tokens(draw(0) + 0.0001, CLUSTERS)
-    assert judge_drift(old, new, repeat_floor_nats=5e-5).status is Status.UNCHANGED
-
-
 def test_other_tokens_are_refused():
     old = ArticleDifferences((3, 4), (0.0, 0.0))
     new = ArticleDifferences((3, 5), (0.0, 0.0))
