@@ -9,6 +9,7 @@ import torch
 
 from fixtures.device import Device
 from fixtures.models.spec import ModelSpec
+from fixtures.techniques import base
 from fixtures.techniques.base import DtypeName, Evidence
 from fixtures.techniques.registry import find_technique
 
@@ -98,6 +99,18 @@ def test_what_is_saved_can_be_loaded_again(
     assert "pinned" not in (tmp_path / "config.json").read_text()
     again = type(model).from_pretrained(tmp_path, attn_implementation="eager").eval()
     torch.testing.assert_close(run_of(again)(), run_of(model)(), atol=1e-5, rtol=0)
+
+
+def test_what_is_large_is_saved_in_files_that_are_read_again(
+    build: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "SHARD_SIZE", "100KB")
+    technique = find_technique("bf16")
+    model = build(technique)
+    technique.save(model, tmp_path)
+    assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
+    again = type(model).from_pretrained(tmp_path, dtype="auto").state_dict()
+    torch.testing.assert_close(again, model.state_dict(), atol=0, rtol=0)
 
 
 def test_each_part_lets_go_of_other_rows(monkeypatch: pytest.MonkeyPatch) -> None:
