@@ -110,14 +110,14 @@ def test_what_the_technique_keeps_is_let_go_with_the_planted_model(cell, monkeyp
     assert released == [cell.technique]
 
 
-def test_rows_are_kept_by_the_technique_that_is_on(cell, monkeypatch):
+def test_shape_is_kept_by_the_technique_that_is_on(cell, monkeypatch):
     kept = []
-    keep = lambda self, model, rows: kept.append((self, model, rows))  # noqa: E731
-    monkeypatch.setattr(type(cell.technique), "keep_rows", keep)
-    plant_variant(cell, [parse_plant("technique:off@*")]).technique.keep_rows("model", 8)
+    keep = lambda self, *given: kept.append((self, *given))  # noqa: E731
+    monkeypatch.setattr(type(cell.technique), "keep_shape", keep)
+    plant_variant(cell, [parse_plant("technique:off@*")]).technique.keep_shape("model", 8, 512)
     assert kept == []
-    plant_variant(cell, [parse_plant("copy:weights@*")]).technique.keep_rows("model", 8)
-    assert kept == [(cell.technique, "model", 8)]
+    plant_variant(cell, [parse_plant("copy:weights@*")]).technique.keep_shape("model", 8, 512)
+    assert kept == [(cell.technique, "model", 8, 512)]
 
 
 def test_variant_that_is_not_meant_stays_itself(cell):

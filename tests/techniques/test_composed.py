@@ -113,12 +113,12 @@ def test_what_is_large_is_saved_in_files_that_are_read_again(
     torch.testing.assert_close(again, model.state_dict(), atol=0, rtol=0)
 
 
-def test_each_part_lets_go_of_other_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_part_lets_go_of_other_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
     technique = find_technique("nf4+compiled")
-    kept: list[tuple[str, int]] = []
+    kept: list[tuple[str, int, int]] = []
     for part in technique.parts:  # type: ignore[attr-defined]
         monkeypatch.setattr(
-            type(part), "keep_rows", lambda self, model, rows: kept.append((self.name, rows))
+            type(part), "keep_shape", lambda self, model, *shape: kept.append((self.name, *shape))
         )
-    technique.keep_rows(None, 8)  # type: ignore[arg-type]
-    assert kept == [("nf4", 8), ("compiled", 8)]
+    technique.keep_shape(None, 8, 512)  # type: ignore[arg-type]
+    assert kept == [("nf4", 8, 512), ("compiled", 8, 512)]

@@ -95,6 +95,8 @@ def test_longer_text_moves_into_more_slots(
     own, other = pair("gemma-2b")
     assert torch.equal(decode(other, ids(2, 10), 30), decode(own, ids(2, 10), 30))
     assert [*other.forward.steps] == [(2, 16), (2, 32), (2, 48)]
+    other.forward.keep_shape(2, 16)
+    assert [*other.forward.steps] == [(2, 32)]
 
 
 def test_later_prompt_takes_the_buffers(pair: Callable[..., Any]) -> None:
@@ -105,15 +107,15 @@ def test_later_prompt_takes_the_buffers(pair: Callable[..., Any]) -> None:
         phases.decode(model, first, 2)
 
 
-def test_what_is_kept_of_other_rows_is_let_go(pair: Callable[..., Any]) -> None:
+def test_what_is_kept_of_other_shapes_is_let_go(pair: Callable[..., Any]) -> None:
     _, model = pair("small-gpt")
     first = phases.prefill(model, ids(1, 8))
     phases.decode(model, first, 2)
     tokens = decode(model, ids(3, 8), 2)
     step = model.forward.steps[1, stepped.GRANULE]  # as the compiler's cache holds it
     buffers = [weakref.ref(slots.keys) for slots in step.slots]
-    model.forward.prompt._captured = {(1, 8): None, (3, 8): None}
-    model.forward.keep_rows(3)
+    model.forward.prompt._captured = {(1, 8): None, (3, 7): None, (3, 8): None}
+    model.forward.keep_shape(3, 8)
     assert [*model.forward.steps] == [(3, stepped.GRANULE)]
     assert [*model.forward.prompt._captured] == [(3, 8)]
     with pytest.raises(RuntimeError, match=r"^a later prompt has taken .*; prefill it again$"):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from fixtures.device import detect_gpu
+from fixtures.footprint import measure_footprint
 from fixtures.measurement import phases
 from fixtures.measurement.memory import release_memory, release_workspaces
 from fixtures.models.registry import MODELS
@@ -16,7 +17,7 @@ from fixtures.training.methods import METHODS
 from fixtures.training.trainee import build_trainee
 from fixtures.units import MIB
 from fixtures.variants import Variant, build_variant
-from fixtures.workloads import TrainingWorkload
+from fixtures.workloads import TrainingWorkload, Workload
 
 DEVICE = detect_gpu()
 
@@ -73,7 +74,7 @@ def test_nothing_of_a_variant_stays(weights, technique):
 
 
 @pytest.mark.parametrize("technique", ["bf16", "compiled+bf16"])
-def test_what_is_kept_of_other_rows_is_let_go(weights, technique):
+def test_what_is_kept_of_other_shapes_is_let_go(weights, technique):
     variant = Variant(weights.spec, find_technique(technique), "tiny", "seeded")
     ids = torch.arange(3, 35, device=DEVICE.torch_device).reshape(2, 16)
     built = build_variant(variant, DEVICE, weights)
@@ -85,9 +86,31 @@ def test_what_is_kept_of_other_rows_is_let_go(weights, technique):
 
     before = answer(ids)
     both = answer(ids[:1])
-    built.keep_rows(2)
+    built.keep_shape(2, 16)
     assert _held() <= before + _STEP
     assert (both > before + _STEP) == (technique == "compiled+bf16")
+
+
+@pytest.mark.parametrize("technique", ["bf16", "compiled+bf16", "nf4+compiled"])
+def test_a_peak_is_the_same_whatever_ran_before(weights, technique):
+    variant = Variant(weights.spec, find_technique(technique), "tiny", "seeded")
+    workload = Workload(2, 16, 8)
+    ids = torch.arange(3, 35, device=DEVICE.torch_device).reshape(2, 16)
+
+    def weigh(*before: torch.Tensor) -> float:
+        built = build_variant(variant, DEVICE, weights)
+        for prompt in before:
+            for _ in range(3):  # compiled, captured, replayed
+                phases.decode(built.model, phases.prefill(built.model, prompt), 2)
+        built.keep_shape(2, 16)
+        peaks = measure_footprint(variant, DEVICE, ids.tolist(), workload, built)
+        built.release()
+        release_memory(DEVICE)
+        return peaks["peak_allocated_bytes"]
+
+    weigh(ids)  # takes the libraries' workspaces
+    alone = weigh()
+    assert weigh(ids[:1], ids[:, :12], ids) == pytest.approx(alone, abs=2 * _STEP)
 
 
 def test_workspaces_of_a_backward_pass_are_given_back():
