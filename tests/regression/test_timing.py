@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fixtures.regression.machine import taint_by_yardstick
 from fixtures.regression.margin import Margin, floor_margin, learn_margin
 from fixtures.regression.timing import confirm, doubt_unlearnt, judge_time, slower_p_value
 from fixtures.regression.verdict import Status
@@ -213,3 +214,13 @@ def test_move_within_reach_of_sessions_is_left_open_while_no_margin_is_learnt(
     learnt = learn_margin([1.0] * 5)
     judged = judge_time(metric, ROUNDS, scale(ROUNDS, factor), learnt)
     assert doubt_unlearnt(judged, learnt) is judged
+
+
+@pytest.mark.parametrize(("metric", "limit"), [("load_s", 0.5), ("gpu_work:tpot_s", 0.15)])
+def test_what_stands_without_a_margin_is_held_to_what_sessions_may_differ_by(metric, limit):
+    slower = doubt_unlearnt(judge_time(metric, ROUNDS, scale(ROUNDS, 3.3), FLOOR), FLOOR)
+    assert slower.status is Status.REGRESSED
+    assert slower.limit == limit
+    if metric == "load_s":
+        assert taint_by_yardstick(slower, own=1.06, yardstick=1.01).status is Status.UNDECIDED
+        assert taint_by_yardstick(slower, own=1.6, yardstick=1.01).status is Status.REGRESSED

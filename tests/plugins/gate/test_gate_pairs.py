@@ -146,6 +146,17 @@ def test_slowdown_of_what_waited_for_a_core_is_tainted(calm_stage, name):
     assert "slower by +50.0 %, and its threads waited for a core for 25.0% of the time" in run.text
 
 
+@pytest.mark.parametrize(("waited", "status"), [(0.1, 1), (0.15, 0)])
+def test_what_excuses_a_slowdown_is_held_to_what_sessions_may_differ_by(new_stage, waited, status):
+    stage = new_stage()
+    stage.accept(1.0, beside=True)  # no margin is learnt from one run: +50 % is let be
+    slower = {"default": 0.002, "tiny-gpt2-nf4 load_s": 0.004}
+    # 1.5 / (1 - 0.1) squared is 1.85, and 1.5 / (1 - 0.15) squared 2.08.
+    run = stage.run("-k", "load and nf4", beside=True, seconds=slower, waited=waited)
+    assert run.status == status
+    assert run.said(f"{'tainted' if status == 0 else 'regressed'}: {LOAD}")
+
+
 @pytest.mark.parametrize("name", ["load and nf4", "decode and nf4"])
 def test_slowdown_beyond_the_wait_fails(calm_stage, name):
     slower = {"default": 0.002, "tiny-gpt2-nf4 tpot_s": 0.003, "tiny-gpt2-nf4 load_s": 0.003}
