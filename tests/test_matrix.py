@@ -87,6 +87,11 @@ def find_parts(variant_id):
     return {next(name for name in known if part.endswith(name)) for part in end}
 
 
+def test_gpu_tier_shows_what_no_gpu_can_capture(select):
+    shown = {name for name in ids(select(), "gpu") if name.endswith("-int8+compiled")}
+    assert shown == {f"{key}-int8+compiled" for key in MODELS}
+
+
 def test_gpu_tier_covers_every_published_model(select):
     variants = build_matrix(select(), "gpu")
     assert {variant.scale for variant in variants} == {"published"}
