@@ -16,7 +16,7 @@ from fixtures.training.cells import TrainingCell
 from fixtures.training.methods import METHODS
 from fixtures.training.trainee import build_trainee
 from fixtures.units import MIB
-from fixtures.variants import Variant, build_variant
+from fixtures.variants import BuiltVariant, Variant, build_variant
 from fixtures.workloads import TrainingWorkload, Workload
 
 DEVICE = detect_gpu()
@@ -38,6 +38,11 @@ def weights(request):
 def _held() -> int:
     release_memory(DEVICE)
     return torch.cuda.memory_allocated()
+
+
+def _replay(built: BuiltVariant, rows: torch.Tensor) -> None:
+    for _ in range(3):  # compiled, captured, replayed
+        phases.decode(built.model, phases.prefill(built.model, rows), 2)
 
 
 @pytest.mark.parametrize("method", ["full", "lora+bf16", "ia3+bf16", "qlora-int8", "qlora-nf4"])
@@ -63,8 +68,7 @@ def test_nothing_of_a_variant_stays(weights, technique):
     def answer() -> None:
         built = build_variant(variant, DEVICE, weights)
         for rows in (ids[:1], ids):
-            for _ in range(3):  # compiled, captured, replayed
-                phases.decode(built.model, phases.prefill(built.model, rows), 2)
+            _replay(built, rows)
         built.release()
 
     answer()
@@ -80,8 +84,7 @@ def test_what_is_kept_of_other_shapes_is_let_go(weights, technique):
     built = build_variant(variant, DEVICE, weights)
 
     def answer(rows: torch.Tensor) -> int:
-        for _ in range(3):  # compiled, captured, replayed
-            phases.decode(built.model, phases.prefill(built.model, rows), 2)
+        _replay(built, rows)
         return _held()
 
     before = answer(ids)
@@ -99,9 +102,8 @@ def test_a_peak_is_the_same_whatever_ran_before(weights, technique):
 
     def weigh(*before: torch.Tensor) -> float:
         built = build_variant(variant, DEVICE, weights)
-        for prompt in before:
-            for _ in range(3):  # compiled, captured, replayed
-                phases.decode(built.model, phases.prefill(built.model, prompt), 2)
+        for rows in before:
+            _replay(built, rows)
         built.keep_shape(2, 16)
         peaks = measure_footprint(variant, DEVICE, ids.tolist(), workload, built)
         built.release()
